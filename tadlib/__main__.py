@@ -1,0 +1,182 @@
+"""The command line: python -m tadlib COMMAND ... (see --help). Bad input: one clear line, exit code 2."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tadlib.images import BadInput
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return options.act(options) or 0
+    except BadInput as error:
+        print(f"tadlib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tadlib: interrupted; a training goes on from its last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tadlib", description="Task-aware downscaling of images.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, act, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(act=act)
+        return sub
+
+    sub = command("downscale", _downscale, "a picture (or a folder of pictures) to small PNGs")
+    sub.add_argument("input", type=Path, metavar="IN")
+    sub.add_argument("output", type=Path, metavar="OUT")
+    sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: the model's, or 4)")
+    sub.add_argument("--model", metavar="NAME", help="see `models` (default: the tool net of the scale)")
+
+    sub = command("upscale", _upscale, "small PNGs back to the original size")
+    sub.add_argument("input", type=Path, metavar="IN")
+    sub.add_argument("output", type=Path, metavar="OUT")
+    sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as the file says, or 4)")
+    sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
+
+    command("models", _models, "the stored models with their size and scores")
+
+    sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images")
+    sub.add_argument("--model", metavar="NAME", required=True)
+    sub.add_argument("--set", metavar="SET", default="Sample", help="a registered set or a folder (default: Sample)")
+    sub.add_argument("--channel", default="8bit", help='what happens to the small image, as "jpeg:90" (default: 8bit)')
+
+    sub = command("data", _data, "the data sets: what each is, its licence, whether it is here")
+    sub.add_argument("--fingerprint", action="store_true", help="compare what is here with what the runs used")
+
+    sub = command("train", _train, "train one or more runs of the studies (all that lack, if none is named)")
+    sub.add_argument("runs", nargs="*", metavar="RUN")
+    _profile(sub)
+    sub.add_argument("--retrain", action="store_true", help="also what is stored already")
+    sub.add_argument("--score", nargs="*", metavar="SET", help="score on these sets afterwards (default: all here)")
+
+    command("readme", _readme, "write the README's table of results from the stored records")
+
+    sub = command("batch", _batch, "run every notebook; train first what is missing")
+    _profile(sub)
+    sub.add_argument("--only", action="append", metavar="NN", help="only notebooks whose name starts so (repeatable)")
+    sub.add_argument("--retrain", action="store_true", help="train again what is stored already")
+    return parser
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="cpu", help="default: cpu")
+
+
+def _each(source: Path, target: Path, work) -> int:
+    """work(in, out) for each pair of files; in a folder a bad one is told at the end and stops none of the others."""
+    from tqdm import tqdm
+
+    from tadlib.codec import pairs
+
+    todo = pairs(source, target)
+    if len(todo) == 1 and not source.is_dir():
+        work(*todo[0])
+        return 0
+    bad = []
+    for one, other in tqdm(todo, desc=source.name, unit="image", disable=None):
+        try:
+            work(one, other)
+        except BadInput as error:
+            bad.append(error)
+    for error in bad:
+        print(f"tadlib: {error}", file=sys.stderr)
+    print(f"{len(todo) - len(bad)} of {len(todo)} images written to {target}")
+    return 2 if bad else 0
+
+
+def _downscale(options) -> int:
+    from tadlib.codec import Codec, downscale_file
+
+    codec = Codec.find(options.model, options.scale)
+    return _each(options.input, options.output, lambda i, o: downscale_file(codec, i, o))
+
+
+def _upscale(options) -> int:
+    from functools import cache
+
+    from tadlib.codec import Codec, Origin, upscale_file
+
+    find = cache(Codec.find)
+
+    def codec_for(origin: Origin | None) -> Codec:
+        if options.model or origin is None or (options.scale and options.scale != origin.scale):
+            return find(options.model, options.scale)
+        return find(origin.model, origin.scale)
+
+    return _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
+
+
+def _models(options) -> None:
+    from tadlib.report import models_table
+
+    print(models_table().to_string(index=False))
+
+
+def _evaluate(options) -> None:
+    from tadlib.codec import Codec
+    from tadlib.datasets import load
+    from tadlib.evaluation import means, score
+
+    codec = Codec.find(options.model)
+    try:
+        rows = score(codec.network, load(options.set), codec.scale, codec.guide, (options.channel,))
+    except ValueError as error:  # an unknown channel
+        raise BadInput(str(error)) from None
+    shown = rows.drop(columns=["sigma", "channel"])
+    print(shown.round(3).to_string(index=False))
+    facts = {"run": codec.name, "model": codec.network.spec.name, "params": codec.network.parameters_count,
+             "scale": codec.scale, "set": options.set}
+    print("\nmean")
+    print(means(rows.assign(**facts)).drop(columns=["run", "sigma"]).round(3).to_string(index=False))
+
+
+def _data(options) -> None:
+    from tadlib import datasets
+
+    print(f"data folder: {datasets.data_folder()} (set TAD_DATA to use another)\n")
+    for name, entry in datasets.registry().items():
+        state = "here" if datasets.is_here(name) else f"absent ({len(datasets.files(name))} of {entry['images']})"
+        print(f"{name:12} {state:28} {entry['use']:18} {entry['about']}")
+        print(f"{'':12} {'licence: ' + entry['licence']}; from {entry['address']}")
+        if options.fingerprint and datasets.is_here(name):
+            same = datasets.fingerprint(name) == entry["fingerprint"]
+            print(f"{'':12} {'the same pixels as in the stored runs' if same else 'NOT the pixels of the stored runs'}")
+
+
+def _train(options) -> None:
+    from tadlib import studies
+    from tadlib.evaluation import scores
+    from tadlib.training import fit
+
+    sets = studies.sets(options.profile) if options.score is None else options.score
+    for name in options.runs or studies.ALL:
+        try:
+            trained = fit(studies.run(name, options.profile), options.retrain)
+        except KeyError as error:
+            raise BadInput(error.args[0]) from None
+        print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
+        scores(trained, tuple(sets))
+
+
+def _readme(options) -> None:
+    from tadlib.report import update_readme
+
+    print("README.md updated" if update_readme() else "README.md is up to date")
+
+
+def _batch(options) -> int:
+    from tadlib.batch import batch
+
+    return batch(options.profile, options.only or [], options.retrain)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The whole workbook at once: plan, train what is missing, execute the notebooks, verify, write pages."""
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tadlib import report, studies
+from tadlib.datasets import ROOT
+from tadlib.evaluation import scores, verify
+from tadlib.images import BadInput
+from tadlib.training import Run, Trained, fit, folder, is_trained, on_this_machine, results, seconds_per_step
+
+
+def notebooks(only: list[str]) -> list[Path]:
+    """The numbered notebooks, or those whose names start with one of `only`. Raises BadInput where one has none."""
+    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    for start in only:
+        if not any(n.name.startswith(start) for n in every):
+            raise BadInput(f"--only {start}: no such notebook; there are {', '.join(n.stem for n in every)}")
+    return [n for n in every if not only or n.name.startswith(tuple(only))]
+
+
+def batch(profile: str = "cpu", only: list[str] = (), retrain: bool = False) -> int:
+    """Everything `./run_all.sh` does once the environment stands; 0, or 1 where a notebook failed. Raises BadInput."""
+    started = time.time()
+    chosen = notebooks(list(only))
+    wanted = {run.name: run for n in chosen for run in studies.runs(n.stem, profile)}
+    _train(list(wanted.values()), retrain)
+    executed = []
+    for number, notebook in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] {notebook.name}", end=" ", flush=True)
+        start = time.time()
+        out = ROOT / "build" / profile / notebook.name
+        trouble = _execute(notebook, out, profile)
+        if trouble:
+            print(f"\nFAILED {notebook.relative_to(ROOT)}, {trouble}\nas far as it came: {out}", file=sys.stderr)
+            return 1
+        executed.append(out)
+        print(f"- {time.time() - start:.0f} s", flush=True)
+    for name, run in tqdm(wanted.items(), desc="verifying stored scores", disable=None, leave=False):
+        trained = fit(run)
+        if trained.has_weights and (worst := verify(trained)) > 0:
+            print(f"verified {name}: a fresh score differs by at most {worst:.4f} dB from the stored one")
+    print(f"verified {len(wanted)} runs")
+    pages = report.pages(executed, ROOT / "build" / profile / "site")
+    _name("figures", sorted((results(profile) / "figures").glob("*.png")), started)
+    _name("tables", sorted((results(profile) / "tables").glob("*.csv")), started)
+    _name("pages", pages, started)
+    print(f"done in {time.time() - started:.0f} s; start reading at {pages[-1]}")
+    return 0
+
+
+def _train(runs: list[Run], retrain: bool) -> None:
+    """Train (and score) what is missing, after saying how long that will take."""
+    plan = [run for run in map(on_this_machine, runs) if (retrain and run.trains) or not is_trained(run)]
+    minutes = {run.name: run.steps * seconds_per_step(run) / 60 for run in plan if run.trains}
+    if minutes:
+        print(f"to train: {len(minutes)} runs, about {sum(minutes.values()):.0f} minutes on this machine")
+        for run in plan:
+            if run.name in minutes:
+                print(f"  {run.name:16} {run.model} x{run.scale}, {run.steps} steps, about {minutes[run.name]:.1f} min")
+    else:
+        print("nothing to train: every run is stored")
+    for run in plan:
+        fit(run, retrain)
+    for run in tqdm(list(map(on_this_machine, runs)), desc="scoring", disable=None, leave=False):
+        trained = Trained(run, folder(run))
+        if trained.has_weights:
+            scores(trained, studies.sets(run.profile))
+
+
+def _execute(notebook: Path, out: Path, profile: str) -> str | None:
+    """Run one notebook with papermill; what went wrong, in one line with the cell, or None."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(str(notebook), str(out), parameters={"profile": profile}, kernel_name="python3",
+                                   progress_bar=False)
+    except PapermillExecutionError as error:
+        first = error.source.strip().splitlines()[0] if error.source.strip() else ""
+        return f"cell {error.exec_count} ({first}): {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead or missing kernel, an unreadable notebook
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _name(what: str, paths: list[Path], since: float) -> None:
+    """Say what was made, fresh files first told apart from those that were there and are the same."""
+    fresh = sum(p.stat().st_mtime >= since for p in paths)
+    print(f"{what}: {len(paths)} ({fresh} written now)")
+    for path in paths:
+        print(f"  {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")

@@ -1,0 +1,129 @@
+"""Named sets of images: where they lie, whether they are here, and training patches from memory.
+
+A set is a folder of picture files below $TAD_DATA, or below `data/` of the project; what exists is registered in
+`data/sets.toml`. "Sample" and "SampleTrain" come inside scikit-image and are always here.
+"""
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+
+import skimage
+import torch
+from torch import Tensor
+
+from tadlib.images import SUFFIXES, BadInput, centre_crop, read_image
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100")
+HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
+
+
+class MissingData(BadInput):
+    """A set is asked for that is not on this machine."""
+
+
+@functools.cache
+def registry() -> dict[str, dict]:
+    return tomllib.loads((ROOT / "data" / "sets.toml").read_text())
+
+
+def data_folder() -> Path:
+    """$TAD_DATA if it is set, else the project's own data/."""
+    return Path(os.environ.get("TAD_DATA") or ROOT / "data")
+
+
+def files(name: str) -> list[Path]:
+    """The picture files of a set or of a folder, sorted; empty if it is not here."""
+    entry = registry().get(name, {})
+    if "bundled" in entry:
+        return [Path(skimage.__file__).parent / "data" / f for f in entry["bundled"]]
+    folder = data_folder() / name if name in registry() else Path(name)
+    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+
+
+def is_here(name: str) -> bool:
+    """Whether all images of a registered set (of a folder: at least one) are here."""
+    found = files(name)
+    return bool(found) and len(found) >= registry().get(name, {}).get("images", 1)
+
+
+def here_or_sample(names: tuple[str, ...], stand_in: str = "Sample") -> tuple[str, ...]:
+    """Those of the named sets that are here; where none is, the bundled sample."""
+    return tuple(n for n in names if is_here(n)) or (stand_in,)
+
+
+@functools.lru_cache(maxsize=8)
+def load(name: str) -> dict[str, Tensor]:
+    """All images of a set, uint8 (3, H, W) by file stem, kept in memory. Raises MissingData.
+
+    `name` is a registered set or a folder of own images.
+    """
+    found = files(name)
+    if not found:
+        known = registry().get(name)
+        hint = f"see `python -m tadlib data`; its place is {data_folder() / name}" if known else "no such set or folder"
+        raise MissingData(f"{name}: not here ({hint})")
+    crop = registry().get(name, {}).get("crop", 1 << 30)
+    folder = Path(os.path.commonpath([f.parent for f in found]))
+    return {f.relative_to(folder).with_suffix("").as_posix(): centre_crop(read_image(f), crop) for f in found}
+
+
+@functools.cache
+def fingerprint(name: str) -> str:
+    """What identifies a set: SHA-256 over stems, shapes and decoded pixels; a lossless re-encoding is the same set."""
+    digest = hashlib.sha256()
+    for stem, image in load(name).items():
+        digest.update(f"{stem} {tuple(image.shape)}".encode())
+        digest.update(image.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def known_fingerprint(name: str) -> str | None:
+    """The fingerprint of the copy that the committed runs used, known without having the set."""
+    return registry().get(name, {}).get("fingerprint")
+
+
+class Patches:
+    """Random training patches from images held in memory as uint8: no files, no workers, no loader.
+
+    Batch number n of a seed is a function of (seed, n) alone, so a resumed run sees what the uninterrupted one saw.
+    """
+
+    def __init__(self, names: tuple[str, ...], size: int):
+        first = load(names[0])
+        last = set(list(first)[-HELD_OUT:]) if len(first) > 2 * HELD_OUT else set()
+        images = [i for stem, i in first.items() if stem not in last]
+        images += [i for name in names[1:] for i in load(name).values()]
+        self.size = size
+        self.images = [i for i in images if min(i.shape[-2:]) >= size]
+        if not self.images:
+            raise BadInput(f"{', '.join(names)}: no image has {size} pixels on each side, as training needs")
+
+    def batch(self, number: int, count: int, seed: int) -> Tensor:
+        """uint8 (count, 3, size, size), flipped and transposed with probability 1/2 each (report, 3.4)."""
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        draws = torch.rand(count, 6, generator=rng).tolist()
+        out = torch.empty(count, 3, self.size, self.size, dtype=torch.uint8)
+        for row, (which, y, x, flip, mirror, transpose) in zip(out, draws, strict=True):
+            image = self.images[int(which * len(self.images))]
+            top = int(y * (image.shape[1] - self.size + 1))
+            left = int(x * (image.shape[2] - self.size + 1))
+            patch = image[:, top : top + self.size, left : left + self.size]
+            patch = patch.flip([d for d, p in ((1, flip), (2, mirror)) if p < 0.5])
+            row.copy_(patch.mT if transpose < 0.5 else patch)
+        return out
+
+
+def held_out(names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The crops on which choices are made, uint8 (3, <= 128, <= 128): the last 20 images of the first set.
+
+    A small set (the sample) has too few images to spare: then corners of its images stand in, marked by their name.
+    """
+    first = load(names[0])
+    if len(first) > 2 * HELD_OUT:
+        return {s: i[:, :128, :128] for s, i in list(first.items())[-HELD_OUT:]}
+    return {f"{s} (trained on)": i[:, :128, :128] for s, i in first.items()}

@@ -1,0 +1,179 @@
+"""Scores under one written protocol.
+
+PROTOCOL. HR images are cropped at the bottom right to a multiple of the scale. What is scored are 8-bit codes only:
+X_SLR goes through the channel (at least rounded to 8 bit), X_SHR is clamped and rounded. PSNR is over all pixels and
+channels of an image at once, in float64, then averaged over images; in RGB, and in Y (BT.601, limited range, from the
+8-bit RGB values, not rounded); with no border cropped, and with `scale` pixels cropped. SSIM is on Y with the
+11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR; SHRB decodes
+the guidance image instead; SLR is the received X_SLR against the guidance image. LR bytes are those of the PNG.
+"""
+from __future__ import annotations
+
+from math import inf, log10
+
+import numpy as np
+import pandas as pd
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from tadlib import datasets
+from tadlib.channel import file_bytes, send
+from tadlib.guidance import guidance
+from tadlib.images import BadInput, crop_to_multiple, replacing, rgb_to_y, to_codes, to_float
+from tadlib.networks import TAD
+
+COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", "scale", "set",
+           "image", "kind", "channel", "sigma", "psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y",
+           "lr_bytes"]
+
+
+def psnr(a: Tensor, b: Tensor, border: int = 0) -> float:
+    """10 log10(255^2 / MSE) of two uint8 (or 0..255 float64) images (C, H, W), in dB; infinite if equal.
+
+    `border` pixels are left out on each side (where anything is left then). Raises ValueError for unlike shapes.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"images of unlike shapes: {tuple(a.shape)} and {tuple(b.shape)}")
+    a, b = (_inside(x, border).double() for x in (a, b))
+    mse = (a - b).square().mean().item()
+    return 10 * log10(255**2 / mse) if mse else inf
+
+
+def _inside(x: Tensor, border: int) -> Tensor:
+    if not border or min(x.shape[-2:]) <= 2 * border:
+        return x
+    return x[..., border:-border, border:-border]
+
+
+def luma(codes: Tensor) -> Tensor:
+    """uint8 RGB (3, H, W) -> Y in 16..235, float64 (1, H, W), not rounded. One channel counts as Y already."""
+    return rgb_to_y(codes.double() / 255) * 255 if len(codes) == 3 else codes.double()
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Structural similarity of two uint8 images on Y, Gaussian window; NaN below 11 pixels."""
+    if min(a.shape[-2:]) < 11:
+        return float("nan")
+    return structural_similarity(luma(a)[0].numpy(), luma(b)[0].numpy(), data_range=255, gaussian_weights=True,
+                                 sigma=1.5, use_sample_covariance=False)
+
+
+def compare(result: Tensor, truth: Tensor, border: int) -> dict[str, float]:
+    """All measures of one uint8 image against another."""
+    y, y_truth = luma(result), luma(truth)
+    return {
+        "psnr_rgb": psnr(result, truth),
+        "psnr_y": psnr(y, y_truth),
+        "psnr_rgb_crop": psnr(result, truth, border),
+        "psnr_y_crop": psnr(y, y_truth, border),
+        "ssim_y": ssim(result, truth),
+    }
+
+
+@torch.inference_mode()
+def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channels: tuple[str, ...] = ("8bit",),
+          seed: int = 0) -> pd.DataFrame:
+    """One row for each image, channel and kind: columns image, kind, channel, sigma, the measures, lr_bytes.
+
+    `images`: uint8 (3, H, W) by name. float32 throughout, on the network's device.
+    """
+    device = next(model.parameters(), torch.empty(0)).device
+    rows = []
+    for name, image in images.items():
+        image = crop_to_multiple(image, scale)
+        hr = to_float(image).to(device)
+        x_gd = guidance(hr, scale, guide)
+        slr = model.encode(hr, scale, x_gd)
+        gd_codes = to_codes(x_gd)[0]
+        for channel in channels:
+            received = send(slr, channel, torch.Generator().manual_seed(seed))
+            codes = to_codes(received)[0]
+            shr = to_codes(model.decode(received, scale))[0]
+            sigma = float(channel.partition("noise:")[2].split("+")[0] or 0)
+            common = {"image": name, "channel": channel, "sigma": sigma, "lr_bytes": len(file_bytes(codes))}
+            rows.append(common | {"kind": "SHRT"} | compare(shr.cpu(), image, scale))
+            rows.append(common | {"kind": "SLR"} | compare(codes.cpu(), gd_codes.cpu(), 1))
+        if model.encoder is not None:
+            shrb = to_codes(model.decode(to_float(gd_codes), scale))[0]
+            common = {"image": name, "channel": "8bit", "sigma": 0.0, "lr_bytes": len(file_bytes(gd_codes))}
+            rows.append(common | {"kind": "SHRB"} | compare(shrb.cpu(), image, scale))
+    return pd.DataFrame(rows)
+
+
+def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)) -> pd.DataFrame:
+    """The rows of a trained run (training.Trained) for these sets and channels, in COLUMNS.
+
+    Stored rows are read; what is missing is measured, if the set is here, and stored beside them.
+    """
+    path = trained.folder / "scores.csv"
+    stored = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    run = trained.run
+    network = None
+    for name in sets:
+        known = set(stored.loc[stored["set"] == name, "channel"])
+        missing = tuple(c for c in channels if c not in known)
+        if not missing or not datasets.is_here(name):
+            continue
+        network = network or trained.network()
+        new = score(network, datasets.load(name), run.scale, run.guide, missing)
+        spec = network.spec
+        facts = {"run": trained.folder.name, "model": run.model, "params": network.parameters_count, "task": spec.task,
+                 "recipe": run.recipe, "skip": spec.skip, "guidance": run.guide, "epsilon": run.epsilon,
+                 "seed": run.seed, "steps": run.steps, "scale": run.scale, "set": name}
+        new = new.assign(**facts)[COLUMNS].round(4)
+        stored = pd.concat([stored, new], ignore_index=True) if len(stored) else new
+        stored = stored.drop_duplicates(["set", "image", "kind", "channel"])  # SHRB comes once, whatever the channel
+        with replacing(path) as temporary:
+            stored.to_csv(temporary, index=False)
+    return stored[stored["set"].isin(sets) & stored["channel"].isin((*channels, "8bit"))].reset_index(drop=True)
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over images of every measure, a row for each run, set, kind and channel; PSNR capped at 100 dB."""
+    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma"]
+    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes"]
+    rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
+    return rows.groupby(keys, sort=False)[measures].mean().reset_index()
+
+
+def verify(trained, tolerance: float = 0.01) -> float:
+    """Score the sample (or Set5, where it is) afresh and hold it against what is stored: the largest deviation in dB.
+
+    Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
+    """
+    path = trained.folder / "scores.csv"
+    stored = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    known = [n for n in ("Set5", "Sample", "SampleCrop") if datasets.is_here(n) and (stored["set"] == n).any()]
+    name = known[0] if known else None
+    if name is None:
+        raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
+    fresh = score(trained.network(), datasets.load(name), trained.run.scale, trained.run.guide)
+    both = stored[stored["set"] == name].merge(fresh, on=["image", "kind", "channel"], suffixes=("", "_now"))
+    worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
+    if len(both) < len(fresh) or worst.max() > tolerance:
+        raise BadInput(f"{trained.folder.name}: stored scores on {name} are off by {worst.max():.3f} dB; "
+                       "weights and scores do not belong together (--retrain makes both anew)")
+    return float(worst.max())
+
+
+@torch.inference_mode()
+def psnr_of_set(model: TAD, images: dict[str, Tensor], scale: int, guide: str, fast: bool = False
+                ) -> tuple[float, float]:
+    """Mean RGB PSNR (SLR against guidance, SHR against HR) of 8-bit codes: the two numbers of a learning curve.
+
+    `fast` runs the network in bf16. PSNR is capped at 100 dB, so that a mean over identical images stays a number.
+    """
+    device = next(model.parameters(), torch.empty(0)).device
+    out = []
+    for image in images.values():
+        image = crop_to_multiple(image, scale)
+        hr = to_float(image).to(device).contiguous(memory_format=torch.channels_last)
+        x_gd = guidance(hr, scale, guide)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            slr = model.encode(hr, scale, x_gd)
+            received = send(slr.float(), "8bit")
+            shr = model.decode(received, scale)
+        out.append((min(100.0, psnr(to_codes(received)[0], to_codes(x_gd)[0])),
+                    min(100.0, psnr(to_codes(shr)[0].cpu(), image))))
+    return tuple(np.mean(out, axis=0).tolist())

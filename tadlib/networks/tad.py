@@ -1,0 +1,171 @@
+"""The task-aware downscaling autoencoder (report, sections 3.1 and 3.2; Kim et al., ECCV 2018).
+
+    X_SLR = g(X_HR) + X_GD                the encoder finds what to add to the guidance image
+    X_SHR = f(channel(X_SLR)) [+ skip]    the decoder enlarges what arrived
+"""
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tadlib.channel import send
+from tadlib.guidance import guidance, upscale
+from tadlib.images import pad_to_multiple, rgb_to_chroma, rgb_to_y, ycbcr_to_rgb
+from tadlib.networks.zoo import Spec, layers
+
+
+class Resblock(nn.Module):
+    """x + Conv(ReLU(Conv(x))), no normalisation (report, section 3.2; Lim et al. 2017)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x).relu())  # (B, C, H, W)
+
+
+class Chain(nn.Module):
+    """Layers in a row as a line of words says (zoo): (B, channels, H, W) -> (B, C', H', W')."""
+
+    def __init__(self, chain: str, channels: int):
+        super().__init__()
+        self.walk = layers(chain, channels)
+        self.size = self.walk[-1][3]  # of the output, relative to the input
+        self.granularity = round(1 / min(w[3] for w in self.walk))  # the input's sides must be multiples of it
+        make = {
+            "c": lambda n, i, o: nn.Conv2d(i, o, 3, padding=1),
+            "r": lambda n, i, o: Resblock(i),
+            "u": lambda n, i, o: nn.PixelUnshuffle(n),
+            "p": lambda n, i, o: nn.PixelShuffle(n),
+        }
+        self.layers = nn.ModuleList(
+            make[word[0]](int(word[1:] or 0), i, o) if word[0] in make else nn.Identity()
+            for word, i, o, _ in self.walk
+        )
+
+    def steps(self, x: Tensor):
+        """Each word and what comes out of it, in turn."""
+        memory = x
+        for (word, *_), layer in zip(self.walk, self.layers, strict=True):
+            if word == "=":
+                memory = x
+            else:
+                x = x + memory if word == "+" else x.relu() if word == "a" else layer(x)
+            yield word, x
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[-2:]
+        *_, (_, out) = self.steps(pad_to_multiple(x, self.granularity))
+        return out[..., : round(h * self.size), : round(w * self.size)]
+
+    def last_conv(self) -> nn.Conv2d:
+        return [m for m in self.layers if isinstance(m, nn.Conv2d)][-1]
+
+
+class TAD(nn.Module):
+    """An architecture of the zoo as a module."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.spec = spec
+        code = 1 if spec.task == "colour" else 3  # channels of X_SLR
+        self.encoder = Chain(spec.encoder, 3) if spec.encoder else None
+        self.decoder = Chain(spec.decoder, 1 if spec.luma else code) if spec.decoder else None
+        if spec.start == "zero":
+            for chain in filter(None, (self.encoder, self.decoder)):
+                nn.init.zeros_(chain.last_conv().weight)
+                nn.init.zeros_(chain.last_conv().bias)
+
+    def passes(self, scale: int) -> int:
+        """How often encoder and decoder are applied for this scale. Raises ValueError where it cannot be."""
+        if self.spec.step == 1 or self.spec.luma or not self.spec.decoder:
+            return 1  # these work at the final size
+        n = round(math.log(scale, self.spec.step))
+        if self.spec.step**n != scale:
+            raise ValueError(f"{self.spec.name} scales by powers of {self.spec.step}, not by {scale}")
+        return n
+
+    def encode(self, hr: Tensor, scale: int, guide: Tensor | None = None) -> Tensor:
+        """X_HR (B, 3, H, W) in [0, 1] -> X_SLR (B, 3, H/scale, W/scale), or (B, 1, H, W) for colour; not rounded.
+
+        `guide` is X_GD, made here (bicubic, or Y) if not given. "Zero" guidance is a tensor of zeros.
+        """
+        if guide is None:
+            guide = guidance(hr, scale, self.spec.guided)
+        if self.encoder is None:
+            return guide
+        x = hr
+        for _ in range(self.passes(scale)):
+            x = self.encoder(x)  # (B, 3, H/step, W/step)
+        return x + guide
+
+    def decode(self, received: Tensor, scale: int) -> Tensor:
+        """What arrived of X_SLR (B, C, h, w) -> X_SHR (B, 3, h*scale, w*scale); neither clamped nor rounded."""
+        if self.spec.luma:
+            big = upscale(received, scale, self.spec.skip)
+            y = rgb_to_y(big)
+            return ycbcr_to_rgb(y + self.decoder(y), *rgb_to_chroma(big))
+        x = received
+        for _ in range(self.passes(scale) if self.decoder is not None else 0):
+            x = self.decoder(x)  # (B, 3, h*step, w*step)
+        if self.spec.skip == "none":
+            return x
+        big = upscale(received, scale, self.spec.skip).expand(-1, 3, -1, -1)
+        return big if self.decoder is None else x + big
+
+    def forward(self, hr: Tensor, scale: int, guide: Tensor | None = None, channel=send) -> tuple[Tensor, Tensor]:
+        """Down and up: (X_SLR, X_SHR); `channel` is what happens to X_SLR in between, 8-bit rounding by default."""
+        slr = self.encode(hr, scale, guide)
+        return slr, self.decode(channel(slr), scale)
+
+    @property
+    def parameters_count(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    def inner_convolutions(self) -> list[nn.Parameter]:
+        """Weights of all convolutions but the first and last of each chain: those that Muon orthogonalises."""
+        inner = []
+        for chain in filter(None, (self.encoder, self.decoder)):
+            inner += [m.weight for m in chain.modules() if isinstance(m, nn.Conv2d)][1:-1]
+        return inner
+
+
+def multiply_adds(model: TAD, scale: int) -> tuple[float, float]:
+    """Multiply-adds per HR pixel, (down, up), of the convolutions."""
+    s = model.spec
+
+    def cost(chain: Chain | None, passes: int, first_size: float, step: float) -> float:
+        total = 0.0
+        for n in range(passes if chain is not None else 0):
+            size = first_size * step**n
+            for word, i, o, relative in chain.walk:
+                macs = {"c": 9 * i * o, "r": 18 * i * i}.get(word[0], 0)
+                total += macs * (size * relative) ** 2
+        return total
+
+    n = model.passes(scale)
+    up_start = 1.0 if s.luma or s.step == 1 else 1 / scale
+    return cost(model.encoder, n, 1.0, 1 / s.step), cost(model.decoder, n, up_start, s.step)
+
+
+@torch.no_grad()
+def trace(model: TAD, hr: Tensor, scale: int) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Walk one image through encoder, guidance and decoder: (part, word, shape of the output) for each layer."""
+    rows = [("input", "X_HR", tuple(hr.shape))]
+
+    def walk(chain: Chain | None, x: Tensor, part: str) -> None:
+        for n in range(model.passes(scale) if chain is not None else 0):
+            for word, out in chain.steps(x):
+                rows.append((f"{part}, pass {n + 1}", word, tuple(out.shape)))
+            x = out
+
+    walk(model.encoder, hr, "encoder")
+    slr = model.encode(hr, scale)
+    rows.append(("guidance", "+ X_GD = X_SLR", tuple(slr.shape)))
+    walk(model.decoder, slr, "decoder")
+    rows.append(("output", "X_SHR", tuple(model.decode(slr, scale).shape)))
+    return rows

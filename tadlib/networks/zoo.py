@@ -1,0 +1,138 @@
+"""Every architecture as a line that one can read.
+
+A net is an encoder and a decoder for ONE scaling step. Each is a chain of layers, written as words:
+
+    c64   3x3 convolution to 64 channels, stride 1, zero padding 1, with bias
+    r     resblock: x + c(ReLU(c(x))), channels kept; the only ReLU of the report's nets is in here
+    a     ReLU
+    u2    pixel unshuffle by 2: (C, 2H, 2W) -> (4C, H, W), the report's "inverse subpixel convolution"
+    p2    pixel shuffle by 2:   (4C, H, W) -> (C, 2H, 2W)
+    =     remember x          +    add what was remembered
+
+and `r*3` stands for `r r r`. An empty encoder passes the guidance on; an empty decoder gives zero. At a scale of
+several steps encoder and decoder are applied so many times to their own output (FACTS: "Scale 4, 8, 16").
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One architecture: what a row of the tables of Fig. 25 and 26 says."""
+
+    name: str
+    family: str  # "study" (the report's), "tool" (what a person uses), "baseline"
+    encoder: str
+    decoder: str
+    step: int = 2  # factor of one pass: x4 takes two passes of 2, or one of 4; colour has 1
+    task: str = "sr"  # "sr" or "colour"
+    skip: str = "none"  # an interpolation added to the decoder's output, "none" as published
+    start: str = "default"  # "zero": the last convolutions start at zero, so the net starts as its skip
+    luma: bool = False  # decoder works on Y of the enlarged LR image, chroma is interpolated (VDSR)
+    note: str = ""
+
+    @property
+    def guided(self) -> str:
+        """The guidance that this task uses unless a run says otherwise."""
+        return "y" if self.task == "colour" else "bicubic"
+
+
+_HEAD, _TAIL = "c8 c16 u2", "c256 p2 c3"  # of the SISR family, at full size
+
+
+def _sisr(name: str, enc: str, dec: str, **rest) -> Spec:
+    return Spec(name, "study", f"{_HEAD} {enc} c3", f"c64 {dec} {_TAIL}", **rest)
+
+
+def _colour(name: str, enc: str, dec: str, head="c8 c64", tail="c1", dec_head="c64") -> Spec:
+    return Spec(name, "study", f"{head} {enc} {tail}", f"{dec_head} {dec} c8 c3", step=1, task="colour")
+
+
+_SPECS = [
+    # --- the report's SISR family (FACTS section 1; report, Fig. 13, 17 and 26)
+    _sisr("aetad_very_small", "= r c64 +", "= r c64 +"),
+    _sisr("aetad_small", "= r*2 c64 +", "= r*2 c64 +"),
+    _sisr("aetad", "= r*3 c64 +", "= r*3 c64 +", note="the shape of Kim et al. 2018"),
+    _sisr("aetad_skip", "= r*2 + = r c64 +", "= r*2 + = r c64 +", note="one more skip after resblock 2"),
+    _sisr("aetad_skip2", "= r*2 + r c64 +", "= r*2 + r c64 +", note="the same skip added twice"),
+    _sisr("aetad_large", "= r*4 c64 +", "= r*4 c64 +"),
+    _sisr("aetad_very_large", "= r*7 c64 +", "= r*7 c64*2 +"),
+    Spec("aetad_direct4", "study", "c4 c4 u4 = r*3 c64 + c3", "c64 = r*3 c64 + c256 p4 c3", step=4,
+         note="one step of factor 4"),
+    Spec("no_tad", "study", "", "c64 = r*3 c64 + c256 p2 c3", note="aetad's decoder on the guidance image"),
+    _sisr("conv_only", "= c64*3 +", "= c64*3 +", note="no ReLU: an affine map"),
+    _sisr("conv_only_large", "= c64*2 + c64*2 +", "= c64*2 + c64*2 +"),
+    _sisr("conv_only_very_large", "= c64*2 + c64 c128 c128 c64 +", "= c64*2 + c128 c128 c64*2 +"),
+    _sisr("conv_only_very_large2", "= c64*2 + c128 c256 c128 c64 +", "= c64*2 + c128 c256 c128 c64*2 +",
+          note="as published its encoder lacks a 128-64 convolution; mended"),
+    Spec("vdsr", "study", "", "c64 a " + "c64 a " * 18 + "c1", skip="bicubic", luma=True,
+         note="Kim et al. 2016: 20 layers on the enlarged Y"),
+    # --- the report's colour family
+    _colour("aetad_color_small", "= r c64 +", "= r c64 +"),
+    _colour("aetad_color", "= r*3 c64 +", "= r*3 c64 +"),
+    _colour("aetad_color_large", "= r*4 c64 +", "= r*4 c64 +", head="c16 c64", tail="c32 c1", dec_head="c32 c64"),
+    _colour("aetad_color_very_large", "= r*7 c64 +", "= r*7 c64*2 +"),
+    _colour("conv_only_color_large", "= c64*2 + c64*2 +", "= c64*2 + c64*2 +"),
+    # --- what a person uses: all work at the LR image's size or below, added to interpolated images
+    Spec("tool_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero"),
+    Spec("tool_x2", "tool", "u2 c64 r*4 c3", "c64 r*12 c12 p2", step=2, skip="bicubic", start="zero"),
+    # --- no network at all
+    Spec("bicubic", "baseline", "", "", skip="bicubic"),
+    Spec("lanczos", "baseline", "", "", skip="lanczos"),
+]
+ZOO: dict[str, Spec] = {s.name: s for s in _SPECS}
+
+
+def spec(name: str, **changes) -> Spec:
+    """The named architecture, some fields changed. Raises KeyError naming the known ones."""
+    if name not in ZOO:
+        raise KeyError(f"no network {name!r}; there are: {', '.join(ZOO)}")
+    return replace(ZOO[name], **changes)
+
+
+def words(chain: str) -> list[str]:
+    """A chain as its single words: "c64 r*2" -> ["c64", "r", "r"]."""
+    out = []
+    for word in chain.split():
+        word, _, times = word.partition("*")
+        out += [word] * int(times or 1)
+    return out
+
+
+def layers(chain: str, channels: int) -> list[tuple[str, int, int, float]]:
+    """The chain with its shapes: (word, channels in, channels out, size relative to the input's) for each word.
+
+    Raises ValueError where the words do not fit together. This one walk feeds builder, diagram and counts.
+    """
+    out, size, memory = [], 1.0, None
+    for word in words(chain):
+        kind, number = word[0], int(word[1:] or 0)
+        before = channels
+        if kind == "c":
+            channels = number
+        elif kind == "u":
+            channels, size = channels * number**2, size / number
+        elif kind == "p":
+            if channels % number**2:
+                raise ValueError(f"{word} in {chain!r}: {channels} channels are no multiple of {number**2}")
+            channels, size = channels // number**2, size * number
+        elif kind == "=":
+            memory = (channels, size)
+        elif kind == "+" and memory != (channels, size):
+            raise ValueError(f"+ in {chain!r}: {memory} was remembered, {(channels, size)} is here")
+        elif kind not in "ra+":
+            raise ValueError(f"unknown word {word!r} in {chain!r}")
+        out.append((word, before, channels, size))
+    return out
+
+
+def radius(chain: str) -> float:
+    """How far one output pixel sees in each direction, in pixels of the chain's input."""
+    reach = 0.0
+    size = 1.0
+    for word, _, _, after in layers(chain, 12):
+        reach += {"c": 1, "r": 2}.get(word[0], 0) / size
+        reach += (1 / after if word[0] in "up" else 0)  # a shuffle moves by less than one coarse pixel
+        size = after
+    return reach

@@ -1,0 +1,138 @@
+"""Figures: comparisons with a zoomed crop, diagrams of networks, curves. They read records, and hold no numbers."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import Image as Picture
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from PIL import Image
+from torch import Tensor
+
+from tadlib.images import replacing
+from tadlib.networks.zoo import Spec, layers
+from tadlib.training import results
+
+sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
+
+
+def save(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Path:
+    """Write results/<profile>/figures/<name>.png and return its path.
+
+    A file that looks the same is left alone, so that a repeated run changes nothing in git. `stand_in` says that
+    the pictures are the sample's in place of an absent set's: then it goes to results/sample, which git ignores.
+    """
+    path = results("sample" if stand_in else profile) / "figures" / f"{name}.png"
+    with replacing(path.with_suffix(".new.png")) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    fresh = path.with_suffix(".new.png")
+    if path.exists() and _look_alike(path, fresh):
+        fresh.unlink()
+    else:
+        fresh.replace(path)
+    return path
+
+
+def show(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Picture:
+    """Save the figure and return it for a notebook cell to display."""
+    return Picture(data=save(figure, name, profile, stand_in).read_bytes())
+
+
+def _look_alike(a: Path, b: Path) -> bool:
+    one, other = (np.asarray(Image.open(p).convert("RGB"), dtype=float) for p in (a, b))
+    return one.shape == other.shape and np.abs(one - other).mean() < 0.5
+
+
+def save_table(rows: pd.DataFrame, name: str, profile: str) -> Path:
+    """Write results/<profile>/tables/<name>.csv (only if it changes) and return its path."""
+    path = results(profile) / "tables" / f"{name}.csv"
+    text = rows.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    if not path.exists() or path.read_text() != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+    return path
+
+
+def picture(axes, image: Tensor, title: str = "") -> None:
+    """Show uint8 (3 or 1, H, W), pixels as they are."""
+    array = image.permute(1, 2, 0).numpy()
+    axes.imshow(array.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
+
+
+def comparison(images: dict[str, Tensor], box: tuple[int, int, int], title: str = "") -> Figure:
+    """Images of one size side by side; below each the square `box` (top, left, size), enlarged.
+
+    The first image is shown whole with the box drawn in; titles are the dict's keys.
+    """
+    top, left, size = box
+    n = len(images)
+    first = next(iter(images.values()))
+    ratio = first.shape[1] / first.shape[2]
+    figure = Figure(figsize=(2.35 * n, 2.35 * ratio + 2.9), layout="constrained")
+    axes = figure.subplots(2, n, height_ratios=[ratio, 1], squeeze=False)
+    for column, (name, image) in enumerate(images.items()):
+        picture(axes[0, column], image, name)
+        axes[0, column].add_patch(Rectangle((left, top), size, size, fill=False, edgecolor="#ffdd00", linewidth=1.5))
+        picture(axes[1, column], image[:, top : top + size, left : left + size])
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+_COLOURS = {"c": "#9ecae1", "r": "#6baed6", "u": "#fdae6b", "p": "#fdae6b", "+": "#c7e9c0", "=": "#c7e9c0",
+            "a": "#dddddd"}
+_NAMES = {"c": "conv 3x3, {0}", "r": "resblock", "u": "unshuffle {0}", "p": "shuffle {0}", "a": "ReLU",
+          "=": "remember", "+": "add"}
+
+
+def diagram(spec: Spec) -> Figure:
+    """The network as blocks, drawn from its spec (report, Fig. 8, 12, 13): one row for encoder, one for decoder."""
+    code = 1 if spec.task == "colour" else 3
+    rows = [(part, layers(chain, channels)) for part, chain, channels in
+            (("encoder", spec.encoder, 3), ("decoder", spec.decoder, 1 if spec.luma else code)) if chain]
+    width = max(len(walk) for _, walk in rows) if rows else 1
+    figure = Figure(figsize=(max(7.0, 0.66 * width + 1.4), 2.3 * max(1, len(rows)) + 0.5), layout="constrained")
+    axes = figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0]
+    for ax, (part, walk) in zip(axes, rows, strict=False):
+        ax.set(xlim=(-1.3, width), ylim=(-1.6, 1.75))
+        ax.set_axis_off()
+        ax.text(-1.25, 0, f"{part}\n{'HR' if part == 'encoder' else 'SLR'} in", va="center", fontsize=9)
+        for x, (word, _, channels, size) in enumerate(walk):
+            kind = word[0]
+            ax.add_patch(FancyBboxPatch((x + 0.12, -1), 0.76, 2, boxstyle="round,pad=0.02", facecolor=_COLOURS[kind],
+                                        edgecolor="#444", linewidth=0.6))
+            ax.text(x + 0.5, 0, _NAMES[kind].format(word[1:]), rotation=90, ha="center", va="center", fontsize=8)
+            ax.text(x + 0.5, -1.18, f"{channels}", ha="center", va="top", fontsize=7)
+            relative = "" if kind in "=+" else f"{size:g}" if size >= 1 else f"1/{1 / size:g}"
+            ax.text(x + 0.5, 1.18, relative, ha="center", va="bottom", fontsize=7)
+        _arcs(ax, walk)
+        ax.text(-1.25, -1.18, "channels", va="top", fontsize=7)
+        ax.text(-1.25, 1.18, "size", va="bottom", fontsize=7)
+    figure.suptitle(f"{spec.name}: one step of factor {spec.step}; skip: {spec.skip}", fontsize=10)
+    return figure
+
+
+def _arcs(ax, walk: list) -> None:
+    """Lines from "remember" to "add"."""
+    start = None
+    for x, (word, *_) in enumerate(walk):
+        if word == "=":
+            start = x
+        elif word == "+":
+            ax.plot([start + 0.5, start + 0.5, x + 0.5, x + 0.5], [1.02, 1.62, 1.62, 1.02], color="#2a8", linewidth=1)
+
+
+def curves(rows: pd.DataFrame, x: str, y: str, by: str, xlabel: str, ylabel: str, title: str = "") -> Figure:
+    """A line with markers for each value of the column `by`."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    ax = figure.subplots()
+    for name, group in rows.groupby(by, sort=False):
+        ax.plot(group[x], group[y], marker="o", markersize=4, label=str(name))
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.legend(fontsize=8)
+    return figure

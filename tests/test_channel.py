@@ -1,0 +1,129 @@
+"""What arrives of X_SLR: 8-bit codes, noise of the stated size, real files; and what the gradient does there."""
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tadlib.channel import file_bytes, quantize, send
+from tadlib.evaluation import psnr
+from tadlib.images import to_codes, to_float
+
+STAGES = ["8bit", "noise:0.1", "png", "jpeg:90", "jpeg444:90", "webp:80"]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_rounding_to_the_256_codes():
+    x = torch.tensor([-3.0, -0.1, 0.0, 0.4 / 255, 0.6 / 255, 99.49 / 255, 99.51 / 255, 254.6 / 255, 1.0, 1.7])
+    codes = torch.tensor([0, 0, 0, 0, 1, 99, 100, 255, 255, 255])
+    assert torch.equal(quantize(x), codes / 255)
+
+
+@pytest.mark.parametrize("channel", [*STAGES, "noise:0.02+jpeg:90"])
+def test_what_arrives_is_an_8_bit_image(channel):
+    x = torch.randn(2, 3, 17, 22, generator=generator())  # far out of range
+    received = send(x, channel, generator())
+    assert received.shape == x.shape
+    assert torch.equal(received, to_codes(received).float() / 255)
+
+
+def test_float_changes_nothing():
+    x = torch.randn(1, 3, 4, 4)
+    assert send(x, "float") is x
+
+
+@pytest.mark.parametrize("channel", [*STAGES, "noise:0.02+jpeg:90"])
+def test_the_gradient_passes_straight_through_even_where_it_clamps(channel):
+    x = torch.linspace(-1, 2, 3 * 16 * 16).view(1, 3, 16, 16).requires_grad_()
+    weights = torch.randn(1, 3, 16, 16, generator=generator(1))
+    (send(x, channel, generator()) * weights).sum().backward()
+    assert torch.equal(x.grad, weights)
+
+
+@pytest.mark.parametrize("channel", STAGES)
+def test_with_gradient_the_values_are_exactly_the_same(channel):
+    x = torch.rand(1, 3, 16, 16, generator=generator(1))
+    plain = send(x, channel, generator())
+    assert torch.equal(plain, send(x.clone().requires_grad_(), channel, generator()).detach())
+
+
+def test_noise_comes_after_rounding_and_before_clamping_and_rounding_again():
+    sigma = 0.4 / 255
+    x = torch.rand(1, 3, 40, 40, generator=generator(1)) * 1.4 - 0.2
+    noise = torch.randn(x.shape, generator=generator(7))
+    codes = (x.clamp(0, 1) * 255).round()
+    by_hand = (codes + 255 * sigma * noise).clamp(0, 255).round()
+    unrounded_first = (x * 255 + 255 * sigma * noise).clamp(0, 255).round()
+    received = send(x, f"noise:{sigma}", generator(7)) * 255
+    assert (received.round() == by_hand).float().mean() > 0.999  # float ties aside
+    assert (by_hand == unrounded_first).float().mean() < 0.9  # this example can tell the two apart
+
+
+def test_noise_is_a_fresh_draw_unless_seeded():
+    x = torch.full((1, 3, 16, 16), 0.5)
+    assert torch.equal(send(x, "noise:0.1", generator(3)), send(x, "noise:0.1", generator(3)))
+    assert not torch.equal(send(x, "noise:0.1", generator(3)), send(x, "noise:0.1", generator(4)))
+    assert not torch.equal(send(x, "noise:0.1"), send(x, "noise:0.1"))
+
+
+def test_noise_of_sigma_measures_sigma_of_the_range():
+    received = send(torch.full((1, 3, 200, 200), 0.5), "noise:0.08", generator())
+    assert received.std().item() == pytest.approx(0.08, rel=0.01)
+    assert received.mean().item() == pytest.approx(128 / 255, abs=0.001)
+
+
+def test_noise_of_sigma_zero_is_rounding():
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(send(x, "noise:0"), send(x, "8bit"))
+
+
+def test_a_png_file_changes_nothing(photo):
+    codes = to_float(photo)
+    assert torch.equal(send(codes, "png"), codes)
+    assert file_bytes(photo).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("channel", "low", "high"), [
+    ("jpeg:90", 30, 45), ("jpeg:30", 25, 36), ("jpeg444:90", 32, 48), ("webp:80", 30, 45),
+])
+def test_a_lossy_file_changes_a_little(photo, channel, low, high):
+    assert low < psnr(to_codes(send(to_float(photo), channel))[0], photo) < high
+
+
+def test_a_lower_quality_costs_more_and_halved_chroma_costs_more(photo):
+    db = {c: psnr(to_codes(send(to_float(photo), c))[0], photo) for c in ("jpeg444:90", "jpeg:90", "jpeg:30")}
+    assert db["jpeg444:90"] > db["jpeg:90"] + 0.2
+    assert db["jpeg:90"] > db["jpeg:30"] + 2
+
+
+def test_each_image_of_a_batch_takes_its_own_file(photo):
+    batch = torch.cat([to_float(photo), 1 - to_float(photo)])
+    received = send(batch, "jpeg:90")
+    assert torch.equal(received[1:], send(batch[1:], "jpeg:90"))
+    assert psnr(to_codes(received[1]), 255 - photo) > 30
+
+
+@pytest.mark.parametrize("channel", ["png", "jpeg:90", "webp:80"])
+def test_one_channel_codes_travel_as_grey_files(photo, channel):
+    grey = to_float(photo[:1])
+    received = send(grey, channel)
+    assert received.shape == grey.shape
+    assert psnr(to_codes(received)[0], photo[:1]) > 30
+
+
+def test_stages_happen_in_the_order_written(photo):
+    x = to_float(photo)
+    chained = send(x, "noise:0.02+jpeg:90", generator(5))
+    assert torch.equal(chained, send(send(x, "noise:0.02", generator(5)), "jpeg:90"))
+    assert not torch.equal(chained, send(x, "jpeg:90+noise:0.02", generator(5)))
+    assert not math.isinf(psnr(to_codes(chained)[0], photo))
+
+
+@pytest.mark.parametrize("channel", ["jpg:90", "", "8bit+", "noise:lots", "noise:", "jpeg:best", "gif"])
+def test_an_unknown_stage_is_told(channel):
+    with pytest.raises(ValueError, match="channel stage '"):
+        send(torch.zeros(1, 3, 4, 4), channel)

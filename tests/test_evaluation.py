@@ -1,0 +1,353 @@
+"""The written protocol, held against known answers: numbers by hand, scikit-image, and the literature's Set5."""
+from __future__ import annotations
+
+from math import inf, isnan, log10
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.metrics import peak_signal_noise_ratio
+
+from tadlib.channel import send
+from tadlib.evaluation import COLUMNS, compare, luma, means, psnr, psnr_of_set, score, scores, ssim, verify
+from tadlib.guidance import guidance
+from tadlib.images import BadInput, crop_to_multiple, from_pil, read_image, to_codes, to_float, to_pil, write_png
+from tadlib.networks import build
+from tadlib.training import Run
+
+MEASURES = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y"]
+
+
+def disturbed(image: torch.Tensor, sigma: float = 8, seed: int = 0) -> torch.Tensor:
+    noise = sigma * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+    return (image + noise).round().clamp(0, 255).to(torch.uint8)
+
+
+class Stub:
+    """In place of a network: the small image is the guidance, the large one is whatever `decode` says."""
+
+    encoder = None
+
+    def __init__(self, decode):
+        self.decode = decode
+
+    def parameters(self):
+        return iter(())
+
+    def encode(self, hr, scale, guide):
+        return guide
+
+
+# ------------------------------------------------------------------------------------------------------- PSNR
+
+def test_psnr_by_hand():
+    black = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    one_off = black.clone()
+    one_off[0, 1, 1] = 10
+    assert psnr(black, black + 1) == pytest.approx(48.1308, abs=1e-4)  # MSE 1: 20 log10(255)
+    assert psnr(black, one_off) == pytest.approx(38.9226, abs=1e-4)  # MSE 100/12
+    assert psnr(black, black + 255) == pytest.approx(0)
+
+
+def test_psnr_is_that_of_scikit_image(photo):
+    other = disturbed(photo)
+    assert psnr(photo, other) == pytest.approx(peak_signal_noise_ratio(photo.numpy(), other.numpy(), data_range=255))
+
+
+def test_psnr_is_symmetric_and_does_not_wrap_around():
+    a, b = torch.zeros(1, 4, 4, dtype=torch.uint8), torch.full((1, 4, 4), 200, dtype=torch.uint8)
+    assert psnr(a, b) == psnr(b, a) == pytest.approx(20 * log10(255 / 200))
+
+
+def test_equal_images_have_infinite_psnr(photo):
+    assert psnr(photo, photo.clone()) == inf
+
+
+def test_unlike_shapes_are_told(photo):
+    with pytest.raises(ValueError, match=r"unlike shapes: \(3, 96, 128\) and \(3, 96, 124\)"):
+        psnr(photo, photo[..., :124])
+
+
+def test_the_border_is_left_out_on_all_four_sides(photo):
+    framed = 255 - photo
+    framed[:, 4:-4, 4:-4] = photo[:, 4:-4, 4:-4]
+    assert psnr(photo, framed, border=4) == inf
+    assert psnr(photo, framed, border=3) < 60
+    for y, x in ((4, 50), (-5, 50), (50, 4), (50, -5)):  # the first pixels that count
+        touched = photo.clone()
+        touched[:, y, x] ^= 255
+        assert psnr(photo, touched, border=4) < 60
+
+
+def test_where_the_border_is_all_there_is_the_whole_image_counts():
+    a, b = torch.zeros(3, 6, 8, dtype=torch.uint8), torch.ones(3, 6, 8, dtype=torch.uint8)
+    assert psnr(a, b, border=3) == psnr(a, b)
+
+
+# ------------------------------------------------------------------------------------------------------- luma
+
+def test_luma_is_of_limited_range():
+    black_white = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2).expand(3, 1, 2)
+    assert luma(black_white).flatten().tolist() == pytest.approx([16, 235])
+    assert luma(black_white).dtype == torch.float64
+
+
+def test_one_channel_counts_as_luma_already(photo):
+    assert torch.equal(luma(photo[:1]), photo[:1].double())
+
+
+def test_full_range_y_would_lose_exactly_1_32_db(photo):
+    other = disturbed(photo)
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.double).view(3, 1, 1)
+    full = [(x.double() * weights).sum(0, keepdim=True) for x in (photo, other)]
+    gap = compare(other, photo, 4)["psnr_y"] - psnr(*full)
+    assert gap == pytest.approx(20 * log10(255 / 219), abs=1e-4)
+    assert gap == pytest.approx(1.32, abs=0.005)
+
+
+def test_y_is_not_rounded(photo):
+    dim = photo.clone()
+    dim[2] = (dim[2].int() ^ 1).to(torch.uint8)  # blue off by one: 0.1 in Y, which rounding would often hide
+    assert compare(dim, photo, 0)["psnr_y"] == pytest.approx(20 * log10(255 * 255 / 24.966), abs=1e-6)
+
+
+def test_grey_disturbance_is_worth_1_32_db_more_in_y_and_the_crop_is_applied(photo):
+    shifted = (photo.clamp(0, 250) + 5).to(torch.uint8)
+    got = compare(shifted, photo.clamp(0, 250), 4)
+    assert got["psnr_rgb"] == pytest.approx(20 * log10(255 / 5))
+    assert got["psnr_y"] == pytest.approx(20 * log10(255 / 5 * 255 / 219), abs=1e-6)
+    framed = photo.clone()
+    framed[:, :4] ^= 255
+    assert compare(framed, photo, 4)["psnr_rgb_crop"] == compare(framed, photo, 4)["psnr_y_crop"] == inf
+    assert compare(framed, photo, 4)["psnr_rgb"] < 30
+
+
+# ------------------------------------------------------------------------------------------------------- SSIM
+
+def _ssim_of_the_paper(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Wang et al. 2004, equations 13 to 17, written anew: 11x11 Gaussian window of sigma 1.5, where it fits."""
+    t = torch.arange(-5.0, 6.0, dtype=torch.double)
+    line = torch.exp(-(t**2) / (2 * 1.5**2))
+    window = (line[:, None] * line[None, :] / line.sum() ** 2)[None, None]
+
+    def blur(x):
+        return F.conv2d(x, window)
+
+    x, y = luma(a)[None], luma(b)[None]
+    mx, my = blur(x), blur(y)
+    vx, vy, vxy = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return ((2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean().item()
+
+
+def test_ssim_is_the_papers_on_y(photo):
+    other = disturbed(photo)
+    assert ssim(photo, other) == pytest.approx(_ssim_of_the_paper(photo, other), abs=1e-6)
+    assert 0.5 < ssim(photo, other) < 0.97
+
+
+def test_ssim_of_equal_images_is_one_and_of_tiny_ones_undefined(photo):
+    assert ssim(photo, photo) == pytest.approx(1)
+    assert ssim(photo[:, :11, :11], photo[:, :11, :11]) == pytest.approx(1)
+    assert isnan(ssim(photo[:, :10, :11], photo[:, :10, :11]))
+
+
+# ------------------------------------------------------------------------------------------------------- score
+
+def test_a_baseline_has_rows_for_the_large_and_the_small_image(photo):
+    rows = score(build("bicubic"), {"a": photo, "b": 255 - photo}, 4, "bicubic")
+    assert list(zip(rows["image"], rows["kind"], strict=True)) == [("a", "SHRT"), ("a", "SLR"), ("b", "SHRT"), ("b", "SLR")]
+    assert (rows.loc[rows["kind"] == "SLR", MEASURES[:4]] == inf).all(axis=None)  # it is the guidance
+    assert set(rows["channel"]) == {"8bit"}
+    assert set(rows["sigma"]) == {0.0}
+
+
+def test_a_network_has_shrb_too_once_for_each_image(photo):
+    torch.manual_seed(0)
+    channels = ("8bit", "noise:0.1", "jpeg:90")
+    rows = score(build("aetad_very_small").eval(), {"a": photo}, 4, "bicubic", channels)
+    assert sorted(zip(rows["kind"], rows["channel"], strict=True)) == sorted(
+        [("SHRT", c) for c in channels] + [("SLR", c) for c in channels] + [("SHRB", "8bit")])
+    assert rows.set_index(["kind", "channel"]).loc[("SHRT", "noise:0.1"), "sigma"] == 0.1
+    assert rows[MEASURES].notna().all(axis=None)
+
+
+def test_shrt_decodes_the_code_and_shrb_the_guidance(photo):
+    torch.manual_seed(0)
+    net = build("aetad_very_small", skip="bicubic").eval()
+    rows = score(net, {"a": photo}, 4, "bicubic").set_index("kind")
+    hr = to_float(photo)
+    with torch.no_grad():
+        x_gd = guidance(hr, 4)
+        code = to_codes(net.encode(hr, 4, x_gd))[0]
+        shrt = to_codes(net.decode(to_float(code), 4))[0]
+        shrb = to_codes(net.decode(to_float(to_codes(x_gd)[0]), 4))[0]
+    assert rows.loc["SHRT", "psnr_rgb"] == psnr(shrt, photo)
+    assert rows.loc["SHRT", "psnr_rgb_crop"] == psnr(shrt, photo, 4)
+    assert rows.loc["SHRB", "psnr_rgb"] == psnr(shrb, photo)
+    assert rows.loc["SLR", "psnr_rgb"] == psnr(code, to_codes(x_gd)[0])
+    assert len({round(v, 3) for v in rows["psnr_rgb"]}) == 3
+
+
+def test_a_zero_started_tool_scores_as_bicubic(photo):
+    tool = score(build("tool_x4"), {"a": photo}, 4, "bicubic").set_index("kind")[MEASURES]
+    plain = score(build("bicubic"), {"a": photo}, 4, "bicubic").set_index("kind")[MEASURES]
+    for kind in ("SHRT", "SHRB"):
+        assert tool.loc[kind].to_dict() == pytest.approx(plain.loc["SHRT"].to_dict(), abs=1e-6)
+
+
+def test_the_output_is_rounded_not_truncated(photo):
+    for offset, db in ((0.6, 20 * log10(255)), (0.4, inf)):
+        above = Stub(lambda received, scale, o=offset: to_float(photo.clamp(1, 250)) + o / 255)
+        rows = score(above, {"a": photo.clamp(1, 250)}, 4, "bicubic").set_index("kind")
+        assert rows.loc["SHRT", "psnr_rgb"] == pytest.approx(db)
+
+
+def test_the_decoder_never_sees_fraction_bits(photo):
+    seen = []
+
+    def decode(received, scale):
+        seen.append(received)
+        return to_float(photo)
+
+    score(Stub(decode), {"a": photo}, 4, "bicubic")
+    assert torch.equal(seen[0], to_codes(seen[0]).float() / 255)
+
+
+def test_hr_is_cropped_to_the_scale_at_the_bottom_right(photo):
+    odd = photo[:, :94, :127]
+    rows = score(build("bicubic"), {"a": odd}, 4, "bicubic")
+    same = score(build("bicubic"), {"a": photo[:, :92, :124]}, 4, "bicubic")
+    pd.testing.assert_frame_equal(rows, same)
+
+
+def test_lr_bytes_are_those_of_the_png(photo, tmp_path):
+    rows = score(build("bicubic"), {"a": photo}, 4, "bicubic").set_index("kind")
+    small = to_codes(guidance(to_float(photo), 4))[0]
+    write_png(tmp_path / "small.png", small)
+    assert rows.loc["SHRT", "lr_bytes"] == (tmp_path / "small.png").stat().st_size
+
+
+def test_noise_is_the_same_in_every_scoring_of_a_seed(photo):
+    def noisy(seed):
+        rows = score(build("bicubic"), {"a": photo}, 4, "bicubic", ("noise:0.05",), seed)
+        return rows.set_index("kind").loc["SHRT", "psnr_rgb"]
+
+    assert noisy(1) == noisy(1) != noisy(2)
+
+
+def test_colour_is_scored_against_luma(photo):
+    torch.manual_seed(0)
+    rows = score(build("aetad_color_small").eval(), {"a": photo[:, :32, :40]}, 1, "y").set_index("kind")
+    assert set(rows.index) == {"SHRT", "SLR", "SHRB"}
+    assert rows.loc["SLR", "psnr_rgb"] == rows.loc["SLR", "psnr_y"]  # one channel: Y is all there is
+
+
+def test_psnr_of_set_is_the_mean_and_capped_at_100(photo):
+    images = {"a": photo, "b": disturbed(photo)}
+    slr, shr = psnr_of_set(build("bicubic"), images, 4, "bicubic")
+    rows = score(build("bicubic"), images, 4, "bicubic")
+    assert slr == 100
+    assert shr == pytest.approx(rows.loc[rows["kind"] == "SHRT", "psnr_rgb"].mean(), abs=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------- stored scores
+
+@pytest.fixture
+def trained(tmp_path):
+    """A stored run of the zero-started x4 tool net; `asked` counts how often its network was needed."""
+    asked = []
+
+    def network():
+        asked.append(1)
+        return build("tool_x4").eval()
+
+    (tmp_path / "run-0").mkdir()
+    return SimpleNamespace(run=Run("run", "tool_x4", scale=4, seed=3), folder=tmp_path / "run-0", network=network,
+                           asked=asked)
+
+
+def test_scores_are_stored_and_read_again(trained, write_set, photo):
+    own = write_set("own", {"a": photo, "b": 255 - photo})
+    rows = scores(trained, (own,))
+    assert list(rows.columns) == COLUMNS
+    assert len(rows) == 6  # two images, three kinds
+    facts = rows.iloc[0]
+    assert (facts["run"], facts["model"], facts["seed"], facts["scale"]) == ("run-0", "tool_x4", 3, 4)
+    assert (facts["task"], facts["skip"], facts["guidance"], facts["set"]) == ("sr", "bicubic", "bicubic", own)
+    assert facts["params"] == build("tool_x4").parameters_count
+    again = scores(trained, (own,))
+    assert len(trained.asked) == 1  # nothing measured anew
+    pd.testing.assert_frame_equal(rows, again, check_dtype=False)
+
+
+def test_a_further_channel_is_measured_and_added(trained, write_set, photo):
+    own = write_set("own", {"a": photo})
+    scores(trained, (own,))
+    both = scores(trained, (own,), ("8bit", "jpeg:90"))
+    assert sorted(zip(both["kind"], both["channel"], strict=True)) == [
+        ("SHRB", "8bit"), ("SHRT", "8bit"), ("SHRT", "jpeg:90"), ("SLR", "8bit"), ("SLR", "jpeg:90")]
+
+
+def test_a_disturbed_channel_first_does_not_hide_the_plain_one(trained, write_set, photo):
+    own = write_set("own", {"a": photo})
+    scores(trained, (own,), ("noise:0.1",))
+    plain = scores(trained, (own,), ("8bit",))
+    assert sorted(plain["kind"]) == ["SHRB", "SHRT", "SLR"]
+
+
+def test_images_named_by_numbers_keep_their_names(trained, write_set, photo):
+    own = write_set("own", {"001": photo, "101085": 255 - photo})
+    scores(trained, (own,))
+    assert list(scores(trained, (own,))["image"].unique()) == ["001", "101085"]
+    more = scores(trained, (own,), ("8bit", "png"))
+    assert (more.groupby(["image", "kind", "channel"]).size() == 1).all()
+    assert (more["kind"] == "SHRB").sum() == 2
+
+
+def test_a_set_that_is_not_here_has_no_rows(trained, no_data):
+    assert len(scores(trained, ("Set5",))) == 0
+
+
+def test_means_are_over_images_with_psnr_capped():
+    base = {c: "x" for c in COLUMNS} | {"params": 1, "scale": 4, "sigma": 0.0}
+    rows = pd.DataFrame([base | dict.fromkeys(MEASURES, v) | {"lr_bytes": b, "kind": k}
+                         for v, b, k in ((30.0, 100, "SHRT"), (40.0, 300, "SHRT"), (inf, 7, "SLR"), (50.0, 7, "SLR"))])
+    got = means(rows).set_index("kind")
+    assert got.loc["SHRT", ["psnr_rgb", "psnr_y_crop", "lr_bytes"]].tolist() == [35, 35, 200]
+    assert got.loc["SLR", "psnr_rgb"] == 75
+
+
+def test_verify_finds_scores_that_do_not_belong_to_the_weights(trained, no_data, monkeypatch, photo):
+    monkeypatch.setattr("tadlib.datasets.load", lambda name: {"a": photo})
+    scores(trained, ("Sample",))
+    assert verify(trained) < 0.001
+    stored = pd.read_csv(trained.folder / "scores.csv")
+    stored["psnr_rgb"] += 0.02
+    stored.to_csv(trained.folder / "scores.csv", index=False)
+    with pytest.raises(BadInput, match=r"run-0: stored scores on Sample are off by 0\.02"):
+        verify(trained)
+
+
+# ------------------------------------------------------------------------------------------------------- the literature
+
+@pytest.mark.parametrize(("scale", "rgb", "y"), [(4, 26.69, 28.42), (2, 31.80, 33.66)])  # Y: ANCHORS, crop = scale
+def test_bicubic_on_set5_is_the_literatures(real_set, scale, rgb, y):
+    rows = score(build("bicubic"), real_set("Set5"), scale, "bicubic")
+    got = rows[rows["kind"] == "SHRT"][MEASURES].mean()
+    assert got["psnr_rgb"] == pytest.approx(rgb, abs=0.02)
+    assert got["psnr_y_crop"] == pytest.approx(y, abs=0.05)
+
+
+def test_bicubic_through_files_and_pillow_agrees_with_score(real_set, tmp_path):
+    """The same path outside of the library: Pillow down, PNG, Pillow up."""
+    truth = crop_to_multiple(real_set("Set5")["butterfly"], 4)
+    h, w = truth.shape[1:]
+    to_pil(truth).resize((w // 4, h // 4), 3).save(tmp_path / "small.png")
+    again = from_pil(to_pil(read_image(tmp_path / "small.png")).resize((w, h), 3))
+    rows = score(build("bicubic"), {"butterfly": truth}, 4, "bicubic").set_index("kind")
+    assert rows.loc["SHRT", "psnr_rgb"] == pytest.approx(psnr(again, truth), abs=0.02)
+    small = send(guidance(to_float(truth), 4))
+    assert psnr(to_codes(small)[0], read_image(tmp_path / "small.png")) > 50

@@ -1,0 +1,424 @@
+"""fit(run): names that never change, training that a killed process takes up again bit by bit, nothing lost."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tadlib import datasets, studies, training
+from tadlib.images import BadInput
+from tadlib.networks import ZOO, build
+from tadlib.training import Run, fit, folder, is_trained, on_this_machine
+
+TINY = Run("tiny", "aetad_very_small", scale=2, steps=3, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
+
+
+@pytest.fixture
+def quick(own_results, monkeypatch):
+    """Own results, and a curve over one small corner: steps are what these tests look at."""
+    monkeypatch.setattr(datasets, "held_out", lambda names: {"corner": datasets.load(names[0])["rocket"][:, :32, :32]})
+    return own_results
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Which batches a training draws; `batches.stop = 4` kills it when it wants the fourth."""
+    log = SimpleNamespace(drawn=[], stop=None)
+    draw = datasets.Patches.batch
+
+    def logged(self, number, count, seed):
+        if number == log.stop:
+            raise KeyboardInterrupt
+        log.drawn.append(number)
+        return draw(self, number, count, seed)
+
+    monkeypatch.setattr(datasets.Patches, "batch", logged)
+    return log
+
+
+def weights(trained: training.Trained) -> dict[str, torch.Tensor]:
+    return load_file(trained.folder / "weights.safetensors")
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+@pytest.mark.parametrize(("name", "label"), [
+    ("aetad", "aetad-11e75c4b"),
+    ("no_tad", "no_tad-8055f957"),
+    ("tool_x4", "tool_x4-0a74435b"),
+    ("tool_x2", "tool_x2-f0e27f85"),
+])
+def test_folder_names_of_committed_runs_are_frozen(name, label):
+    run = studies.run(name, "cpu")
+    assert run.label({n: datasets.known_fingerprint(n) for n in run.train}) == label
+
+
+def test_a_new_field_with_a_default_orphans_no_run():
+    @dataclass(frozen=True)
+    class Later(Run):
+        brand_new: float = 0.0
+
+    prints = {"SampleTrain": "0123456789abcdef"}
+    later = Later(**{f.name: getattr(TINY, f.name) for f in fields(TINY)})
+    assert later.label(prints) == TINY.label(prints)
+    assert replace(later, brand_new=1.0).label(prints) != TINY.label(prints)
+
+
+def test_every_field_but_name_and_profile_is_in_the_hash(monkeypatch):
+    prints = dict.fromkeys(("SampleTrain", "Sample"), "0123456789abcdef")
+
+    def code(run, prints=prints):
+        return run.label(prints).rpartition("-")[2]
+
+    changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
+               "alpha": 2.0, "beta": 0.5, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
+               "skip": "bicubic", "noise": 0.1, "train": ("Sample",)}
+    assert {f.name for f in fields(Run)} == {*changes, "name", "profile"}  # a new field: say here what it does
+    assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
+    assert code(replace(TINY, name="other", profile="cpu")) == code(TINY)
+    assert code(TINY, {"SampleTrain": "another"}) != code(TINY)
+    before = code(TINY)
+    monkeypatch.setitem(training.RECIPE_VERSION, "modern", 99)
+    assert code(TINY) != before
+
+
+def test_runs_are_called_what_the_studies_call_them():
+    assert all(name == run.name and run.model in ZOO for name, run in studies.ALL.items())
+    assert {name for names in studies.NEEDS.values() for name in names} <= set(studies.ALL)
+    codes = [r.label(dict.fromkeys(r.train, "x")) for r in studies.ALL.values()]
+    assert len(set(codes)) == len(codes)
+
+
+def test_profiles_of_a_run():
+    cpu, gpu, smoke = (studies.run("aetad", p) for p in ("cpu", "gpu", "smoke"))
+    assert (cpu.steps, cpu.patch, cpu.batch) == (1000, 96, 8)
+    assert gpu.steps > cpu.steps
+    assert (smoke.steps, smoke.train) == (3, ("SampleTrain",))
+    assert studies.run("bicubic", "smoke").steps == 0
+    with pytest.raises(KeyError, match="no run 'adtea'; there are: "):
+        studies.run("adtea")
+    with pytest.raises(ValueError, match="no profile 'tpu'; there are: smoke, cpu, gpu"):
+        studies.run("aetad", "tpu")
+
+
+def test_a_seed_fixes_the_initial_network_and_leaves_the_global_random_numbers_alone():
+    torch.manual_seed(5)
+    one = TINY.build().state_dict()
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(1), after)
+    same, other = TINY.build().state_dict(), replace(TINY, seed=1).build().state_dict()
+    assert all(torch.equal(one[k], same[k]) for k in one)
+    assert not torch.equal(one["decoder.layers.0.weight"], other["decoder.layers.0.weight"])
+
+
+def test_a_run_can_change_skip_and_guidance():
+    assert TINY.build().spec.skip == "none"
+    assert replace(TINY, skip="bicubic").build().spec.skip == "bicubic"
+    assert TINY.guide == "bicubic"
+    assert replace(TINY, guidance="bilinear").guide == "bilinear"
+    assert replace(TINY, model="aetad_color", scale=1).guide == "y"
+
+
+# ------------------------------------------------------------------------------------------------------- fit
+
+def test_fit_trains_on_the_sample_and_leaves_a_whole_run(own_results, no_data):
+    run = replace(studies.run("aetad", "smoke"), name="narrow", model="aetad_very_small")
+    got = fit(run, quiet=True)
+    assert got.folder == folder(run)
+    assert got.folder.parent == own_results / "smoke" / "runs"
+    assert sorted(f.name for f in got.folder.iterdir()) == ["history.csv", "record.json", "weights.safetensors"]
+    record = got.record
+    assert (record["run"], record["model"], record["params"]) == (got.folder.name, "aetad_very_small", 375_926)
+    assert record["data"] == {"SampleTrain": {"images": 6, "fingerprint": datasets.fingerprint("SampleTrain")}}
+    assert (record["steps"], record["seed"], record["precision"]) == (3, 0, "32-true")
+    assert {"cpu", "threads", "torch", "python"} <= set(record["machine"])
+    history = got.history
+    assert history["step"].tolist() == [1, 2, 3]
+    assert set(history) == {"step", "seconds", "task", "latent", "gate_open", "of_observed", "of_range",
+                            "held_out_slr", "held_out_shr", "samplecrop_slr", "samplecrop_shr"}
+    assert history.notna().all(axis=None)
+    assert (history["gate_open"] == 1).all()
+    assert got.network().parameters_count == 375_926
+    assert not got.network().training
+
+
+def test_curves_of_real_runs_are_over_the_test_sets_that_are_here(quick, no_data):
+    run = replace(TINY, steps=1, profile="cpu")
+    assert {"sample_slr", "sample_shr"} <= set(fit(run, quiet=True).history)
+
+
+def test_a_second_fit_loads_and_writes_nothing(quick, batches):
+    first = fit(TINY, quiet=True)
+    times = {f.name: f.stat().st_mtime_ns for f in first.folder.iterdir()}
+    batches.drawn.clear()
+    second = fit(TINY, quiet=True)
+    assert {f.name: f.stat().st_mtime_ns for f in second.folder.iterdir()} == times
+    assert batches.drawn == []
+    loaded = second.network().state_dict()
+    assert all(torch.equal(loaded[k], w.float()) for k, w in weights(first).items())
+
+
+def test_training_changes_the_weights_and_the_same_run_gives_the_same_ones(quick, monkeypatch, tmp_path):
+    first = fit(TINY, quiet=True)
+    start = TINY.build().state_dict()
+    assert all((w.float() - start[k]).abs().max() > 0 for k, w in weights(first).items())
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path / "again"))
+    second = fit(TINY, quiet=True)
+    assert second.folder != first.folder
+    assert all(torch.equal(w, weights(second)[k]) for k, w in weights(first).items())
+
+
+def test_retrain_trains_again(quick, batches):
+    fit(TINY, quiet=True)
+    batches.drawn.clear()
+    fit(TINY, retrain=True, quiet=True)
+    assert batches.drawn == [0, 1, 2]
+
+
+def test_a_baseline_is_a_run_without_training(quick, batches):
+    run = studies.run("bicubic", "smoke")
+    assert not run.trains
+    got = fit(run, quiet=True)
+    assert is_trained(run)
+    assert batches.drawn == []
+    assert got.has_weights
+    assert got.record["params"] == 0
+    assert got.network().spec.name == "bicubic"
+
+
+def test_the_loss_falls(quick):
+    got = fit(replace(TINY, steps=40, recipe="modern"), quiet=True)
+    task = got.history["task"]
+    assert task.iloc[-1] < 0.7 * task.iloc[0]
+
+
+# ------------------------------------------------------------------------------------------------------- resume
+
+@pytest.fixture
+def each_step(monkeypatch):
+    """A checkpoint after each step; and one thread, so that sums are added in one order."""
+    monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "0")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def whole_and_resumed(run, batches, monkeypatch, tmp_path, meanwhile=lambda: None):
+    """The run in one go, and the run killed when it asks for batch 4, `meanwhile`, and taken up again."""
+    whole = fit(run, quiet=True)
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path / "second"))
+    batches.stop = 4
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, quiet=True)
+    assert not is_trained(run)
+    meanwhile()
+    batches.stop = None
+    batches.drawn.clear()
+    return whole, fit(run, quiet=True)
+
+
+@pytest.mark.parametrize("changes", [
+    {"recipe": "modern"}, {"recipe": "report"}, {"noise": 0.1, "epsilon": 1.0, "seed": 2},
+], ids=["modern", "report", "noise"])
+def test_a_killed_training_goes_on_as_if_nothing_had_been(quick, each_step, batches, monkeypatch, tmp_path, changes):
+    run = replace(TINY, steps=6, **changes)
+    whole, resumed = whole_and_resumed(run, batches, monkeypatch, tmp_path)
+    assert batches.drawn == [4, 5]  # it did go on, and did not start anew
+    assert whole.folder != resumed.folder
+    assert all(torch.equal(w, weights(resumed)[k]) for k, w in weights(whole).items())
+    pd.testing.assert_frame_equal(whole.history.drop(columns="seconds"), resumed.history.drop(columns="seconds"))
+    assert not list((tmp_path / "checkpoints").rglob("*.pt"))  # done with
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(quick, each_step, batches, monkeypatch, tmp_path, capsys):
+    def damage():
+        newest, = (tmp_path / "checkpoints").rglob("state.pt")
+        newest.write_bytes(newest.read_bytes()[:1000])
+
+    whole, resumed = whole_and_resumed(replace(TINY, steps=6), batches, monkeypatch, tmp_path, damage)
+    assert batches.drawn == [3, 4, 5]
+    assert "damaged checkpoint passed over" in capsys.readouterr().out
+    assert all(torch.equal(w, weights(resumed)[k]) for k, w in weights(whole).items())
+
+
+def test_with_all_checkpoints_damaged_it_starts_anew(quick, each_step, batches, monkeypatch, tmp_path):
+    def damage():
+        for checkpoint in (tmp_path / "checkpoints").rglob("*.pt"):
+            checkpoint.write_text("")
+
+    whole, resumed = whole_and_resumed(replace(TINY, steps=6), batches, monkeypatch, tmp_path, damage)
+    assert batches.drawn == [0, 1, 2, 3, 4, 5]
+    assert all(torch.equal(w, weights(resumed)[k]) for k, w in weights(whole).items())
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+def test_where_training_is_forbidden_a_missing_run_is_told_and_a_stored_one_loads(quick, batches, monkeypatch):
+    monkeypatch.setenv("TAD_NO_TRAINING", "1")
+    with pytest.raises(BadInput, match="tiny-[0-9a-f]{8}: not among the stored runs, and training is forbidden"):
+        fit(TINY, quiet=True)
+    assert batches.drawn == []
+    monkeypatch.delenv("TAD_NO_TRAINING")
+    fit(TINY, quiet=True)
+    monkeypatch.setenv("TAD_NO_TRAINING", "1")
+    assert fit(TINY, quiet=True).has_weights
+
+
+def test_retraining_where_it_is_forbidden_loses_nothing(quick, monkeypatch):
+    before = weights(fit(TINY, quiet=True))
+    monkeypatch.setenv("TAD_NO_TRAINING", "1")
+    with pytest.raises(BadInput, match="forbidden"):
+        fit(TINY, retrain=True, quiet=True)
+    assert is_trained(TINY)
+    monkeypatch.delenv("TAD_NO_TRAINING")
+    assert all(torch.equal(w, before[k]) for k, w in weights(fit(TINY, quiet=True)).items())
+
+
+def test_retraining_without_the_data_loses_nothing(quick, no_data):
+    run = replace(TINY, train=("DIV2K_crops",))
+    stored = folder(run)  # as committed: here without its data
+    stored.mkdir(parents=True)
+    (stored / "record.json").write_text(json.dumps({"run": stored.name}))
+    assert fit(run, quiet=True).folder == stored
+    try:
+        fit(run, retrain=True, quiet=True)
+    except BadInput:
+        pass  # told, or trained on the sample under its own name
+    assert (stored / "record.json").exists()
+
+
+def test_weights_of_another_shape_are_told(quick):
+    got = fit(TINY, quiet=True)
+    save_file(build("aetad_small").state_dict(), got.folder / "weights.safetensors")
+    with pytest.raises(BadInput, match=r"weights\.safetensors: not the weights of aetad_very_small") as told:
+        got.network()
+    assert "\n" not in str(told.value)
+
+
+def test_damaged_and_missing_weights_are_told(quick):
+    got = fit(TINY, quiet=True)
+    (got.folder / "weights.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match="not the weights of aetad_very_small"):
+        got.network()
+    (got.folder / "weights.safetensors").unlink()
+    assert not got.has_weights
+    with pytest.raises(BadInput, match="this run keeps no weights"):
+        got.network()
+
+
+def test_training_that_breaks_down_is_told_and_leaves_no_run(quick, monkeypatch):
+    monkeypatch.setattr(training, "task_loss", lambda shr, hr: (shr - hr).mean() * float("nan"))
+    run = replace(TINY, steps=40)
+    with pytest.raises(FloatingPointError, match="tiny: training broke down at step"):
+        fit(run, quiet=True)
+    assert not is_trained(run)
+
+
+def test_without_its_data_a_run_is_trained_on_the_sample_under_another_name(quick, no_data):
+    run = replace(TINY, train=("DIV2K_crops", "BSDS_train"))
+    stand_in = on_this_machine(run)
+    assert (stand_in.name, stand_in.train) == ("tiny_sample", ("SampleTrain",))
+    got = fit(run, quiet=True)
+    assert got.run == stand_in
+    assert got.folder.name.startswith("tiny_sample-")
+    assert not is_trained(run)
+
+
+def test_a_stored_run_is_found_without_its_data(quick, no_data):
+    run = replace(TINY, train=("DIV2K_crops",))
+    stored = quick / "smoke" / "runs" / run.label({"DIV2K_crops": datasets.known_fingerprint("DIV2K_crops")})
+    stored.mkdir(parents=True)
+    (stored / "record.json").write_text("{}")
+    assert on_this_machine(run) == run
+    assert folder(run) == stored
+
+
+# ------------------------------------------------------------------------------------------------------- recipes
+
+def test_the_reports_learning_rate_is_quartered_at_20_100_and_200_of_500():
+    run = replace(TINY, recipe="report", steps=1000)
+    rates = [training._schedule(run, step) for step in range(1000)]
+    assert rates == [1.0] * 40 + [0.25] * 160 + [0.0625] * 200 + [0.015625] * 600
+
+
+def test_the_modern_learning_rate_warms_up_and_falls_to_zero():
+    rates = [training._schedule(replace(TINY, steps=1000), step) for step in range(1000)]
+    assert rates[:3] == pytest.approx([0.01, 0.02, 0.03])
+    assert rates[99] == rates[100] == max(rates) == 1
+    assert all(np.diff(rates[100:]) < 0)
+    assert 0 < rates[-1] < 1e-5
+    assert rates[550] == pytest.approx(0.5)
+
+
+def test_the_report_trains_with_adam_and_the_modern_recipe_with_muon():
+    net = TINY.build()
+    adam, = training._optimizers(replace(TINY, recipe="report"), net)
+    assert type(adam) is torch.optim.Adam
+    assert (adam.defaults["lr"], adam.defaults["betas"], adam.defaults["eps"]) == (4e-4, (0.9, 0.999), 1e-8)
+    modern = training._optimizers(TINY, net)
+    assert [type(o).__name__ for o in modern] == ["Muon", "Adam"]
+    trained = [id(p) for o in modern for g in o.param_groups for p in g["params"]]
+    assert sorted(trained) == sorted(id(p) for p in net.parameters())  # each exactly once
+
+
+def on_grid(x: torch.Tensor) -> bool:
+    return torch.equal(x, (x * 255).round() / 255)
+
+
+def test_the_report_rounds_only_in_the_last_fifth():
+    step_of = training._Pass(replace(TINY, recipe="report", steps=100), TINY.build()).channel
+    slr = torch.rand(1, 3, 8, 8) * 1.2 - 0.1
+    assert all(step_of(slr, step) is slr for step in (0, 40, 79))
+    assert all(on_grid(step_of(slr, step)) for step in (80, 99))
+
+
+def test_the_modern_recipe_rounds_from_the_start():
+    slr = torch.rand(1, 3, 8, 8) * 1.2 - 0.1
+    assert on_grid(training._Pass(replace(TINY, steps=100), TINY.build()).channel(slr, 0))
+
+
+def test_noise_in_training_is_drawn_anew_for_each_step_and_the_same_for_the_same():
+    net = TINY.build()
+    channel = training._Pass(replace(TINY, noise=0.2), net).channel
+    slr = torch.full((1, 3, 64, 64), 0.5)
+    sigmas = [channel(slr, step).std().item() for step in range(200)]
+    assert all(on_grid(channel(slr, step)) for step in range(3))
+    assert max(sigmas) < 0.21
+    assert np.mean(sigmas) == pytest.approx(0.1, abs=0.02)  # from 0 to 0.2
+    assert torch.equal(channel(slr, 7), channel(slr, 7))
+    assert not torch.equal(channel(slr, 7), training._Pass(replace(TINY, noise=0.2, seed=1), net).channel(slr, 7))
+
+
+def test_one_pass_compares_the_right_images():
+    run = replace(TINY, guidance="bilinear")
+    codes = datasets.Patches(run.train, 32).batch(0, 2, 0)
+    hr, guide, slr, shr = training._Pass(run, run.build())(codes, 0)
+    assert torch.equal(hr, codes / 255)
+    expected = torch.nn.functional.interpolate(hr, (16, 16), mode="bilinear", antialias=True)
+    torch.testing.assert_close(guide, expected)
+    assert (slr.shape, shr.shape) == (guide.shape, hr.shape)
+    assert slr.requires_grad
+
+
+def test_history_has_about_20_points_denser_at_the_start_and_one_at_the_end():
+    marks = sorted(training._history_steps(replace(TINY, steps=1000)))
+    assert 14 <= len(marks) <= 24
+    assert marks[-1] == 1000
+    assert all(a <= b + 1 for a, b in zip(np.diff(marks), np.diff(marks)[1:], strict=False))
+
+
+def test_scores_are_of_the_averaged_weights(quick):
+    got = fit(replace(TINY, steps=1), quiet=True)
+    start = replace(TINY, steps=1).build().state_dict()
+    # the first average takes nine tenths of the first step: more than nothing, less than the step's own rate
+    key = "decoder.layers.7.bias"
+    moved = (weights(got)[key].float() - start[key]).abs().max().item()
+    assert moved == pytest.approx(0.9 * 6e-4, rel=0.3)
