@@ -52,4 +52,5 @@ if __name__ == "__main__":
             spent[name] += (time.perf_counter() - start) if n else 0
     print(machine(), f"data: {', '.join(sets)}; {run.name}, batch {run.batch}, {options.workers} loader workers")
     rate = {name: 5 * (options.steps // 5) / t for name, t in spent.items()}
-    print(f"memory {rate['memory']:.2f}, files {rate['files']:.2f} steps/s: {rate['memory'] / rate['files']:.2f} times as fast")
+    ratio = rate["memory"] / rate["files"]
+    print(f"memory {rate['memory']:.2f}, files {rate['files']:.2f} steps/s: {ratio:.2f} times as fast")

@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as the file says, or 4)")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
 
+    command("networks", _networks, "every architecture: its layers in words, parameters, multiply-adds")
+
     command("models", _models, "the stored models with their size and scores")
 
     sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images")
@@ -58,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--score", nargs="*", metavar="SET", help="score on these sets afterwards (default: all here)")
 
     command("readme", _readme, "write the README's table of results from the stored records")
+
+    command("publish", _publish, "put the notebooks that the last batch executed in notebooks/, cleaned")
 
     sub = command("batch", _batch, "run every notebook; train first what is missing")
     _profile(sub)
@@ -112,6 +116,12 @@ def _upscale(options) -> int:
         return find(origin.model, origin.scale)
 
     return _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
+
+
+def _networks(options) -> None:
+    from tadlib.report import architectures_table
+
+    print(architectures_table().to_string(index=False, justify="left"))
 
 
 def _models(options) -> None:
@@ -170,6 +180,13 @@ def _readme(options) -> None:
     from tadlib.report import update_readme
 
     print("README.md updated" if update_readme() else "README.md is up to date")
+
+
+def _publish(options) -> None:
+    from tadlib.batch import publish
+
+    for path in publish():
+        print(path)
 
 
 def _batch(options) -> int:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from tadlib import report, studies
 from tadlib.datasets import ROOT
 from tadlib.evaluation import scores, verify
-from tadlib.images import BadInput
+from tadlib.images import BadInput, replacing
 from tadlib.training import Run, Trained, fit, folder, is_trained, on_this_machine, results, seconds_per_step
 
 
@@ -80,13 +80,45 @@ def _execute(notebook: Path, out: Path, profile: str) -> str | None:
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(str(notebook), str(out), parameters={"profile": profile}, kernel_name="python3",
-                                   progress_bar=False)
+                                   progress_bar=False, extra_arguments=["--log-level=ERROR"])
     except PapermillExecutionError as error:
         first = error.source.strip().splitlines()[0] if error.source.strip() else ""
         return f"cell {error.exec_count} ({first}): {error.ename}: {error.evalue}"
     except Exception as error:  # a dead or missing kernel, an unreadable notebook
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def publish(profile: str = "cpu") -> list[Path]:
+    """Put the executed notebooks of the last batch in notebooks/, cleaned: what a reader on a code host sees.
+
+    Dropped are the cell that papermill injected, outputs of widgets (they need a kernel), and times and paths.
+    """
+    import nbformat
+
+    written = []
+    for executed in sorted((ROOT / "build" / profile).glob("[0-9][0-9]_*.ipynb")):
+        notebook = nbformat.read(executed, 4)
+        kept = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+        count = 0
+        for cell in kept:
+            tags = cell.metadata.get("tags", [])
+            cell.metadata = {"tags": tags} if tags else {}
+            if cell.cell_type == "code":
+                count += 1
+                cell.execution_count = count
+                cell.outputs = [] if "widget" in tags else cell.outputs
+                for output in cell.outputs:
+                    if "execution_count" in output:
+                        output.execution_count = count
+        notebook.cells = kept
+        names = notebook.metadata.kernelspec
+        notebook.metadata = {"kernelspec": names, "language_info": {"name": "python"}}
+        target = ROOT / "notebooks" / executed.name
+        with replacing(target) as temporary:
+            nbformat.write(notebook, temporary)
+        written.append(target)
+    return written
 
 
 def _name(what: str, paths: list[Path], since: float) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tadlib import studies
+from tadlib import networks, studies
 from tadlib.codec import available
 from tadlib.datasets import ROOT, is_here
 from tadlib.evaluation import means, scores
+from tadlib.networks.tad import multiply_adds
 from tadlib.training import Trained, folder
 
 README_MARKS = ("<!-- results: made by `python -m tadlib readme` from results/cpu -->", "<!-- end of results -->")
@@ -54,12 +55,23 @@ def models_table(profile: str = "cpu") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def architectures_table() -> pd.DataFrame:
+    """Every architecture with its words, parameters and multiply-adds per HR pixel at x4 (report, Fig. 26)."""
+    rows = []
+    for name, spec in networks.ZOO.items():
+        model = networks.build(name)
+        down, up = multiply_adds(model, 1 if spec.task == "colour" else 4)
+        rows.append({"name": name, "family": spec.family, "params": model.parameters_count, "MAC/px down": round(down),
+                     "MAC/px up": round(up), "encoder": spec.encoder, "decoder": spec.decoder, "note": spec.note})
+    return pd.DataFrame(rows)
+
+
 def readme_table(profile: str = "cpu") -> str:
     """The README's results as Markdown: RGB / Y PSNR of each committed model on each set, and the LR's likeness."""
-    sets = ("Set5", "Set14", "BSDS100", "Urban100")
+    sets = [s for s in studies.SCORED if s != "Sample"]
     lines = ["| scale | down and up | parameters | " + " | ".join(sets) + " | LR to bicubic, Set5 |",
              "|---|---|---|" + "---|" * (len(sets) + 1)]
-    rows = pd.concat([score_table(_README_RUNS, sets, profile, ("SHRT", "SLR"))])
+    rows = pd.concat([score_table(_README_RUNS, tuple(sets), profile, ("SHRT", "SLR"))])
     for name in _README_RUNS:
         mine = rows[rows["run"] == name]
         run = studies.run(name, profile)

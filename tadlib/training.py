@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import platform
@@ -246,6 +247,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     missing = [n for n in run.train if not datasets.files(n)]
     if missing:
         raise datasets.MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m tadlib data`)")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision stands in the record
     patches = datasets.Patches(run.train, run.patch)
     fabric = Fabric(accelerator="auto", devices=1)
     precision = os.environ.get("TAD_PRECISION") or fastest_precision(fabric.device)

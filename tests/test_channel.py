@@ -36,12 +36,30 @@ def test_float_changes_nothing():
     assert send(x, "float") is x
 
 
-@pytest.mark.parametrize("channel", [*STAGES, "noise:0.02+jpeg:90"])
-def test_the_gradient_passes_straight_through_even_where_it_clamps(channel):
-    x = torch.linspace(-1, 2, 3 * 16 * 16).view(1, 3, 16, 16).requires_grad_()
-    weights = torch.randn(1, 3, 16, 16, generator=generator(1))
+def gradient(x: torch.Tensor, channel: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a weighted sum of what arrives: (gradient at x, the weights)."""
+    x = x.clone().requires_grad_()
+    weights = torch.randn(x.shape, generator=generator(1))
     (send(x, channel, generator()) * weights).sum().backward()
-    assert torch.equal(x.grad, weights)
+    return x.grad, weights
+
+
+@pytest.mark.parametrize("channel", ["8bit", "png", "jpeg:90", "jpeg444:90", "webp:80"])
+def test_the_gradient_passes_straight_through_inside_the_range_and_not_outside(channel):
+    x = torch.linspace(-1, 2, 3 * 16 * 16).view(1, 3, 16, 16)
+    got, weights = gradient(x, channel)
+    assert torch.equal(got, torch.where((x >= 0) & (x <= 1), weights, 0))
+
+
+@pytest.mark.parametrize("channel", ["noise:0.05", "noise:0.02+jpeg:90"])
+def test_the_gradient_passes_straight_through_noise(channel):
+    got, weights = gradient(torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16), channel)
+    assert torch.equal(got, weights)
+
+
+def test_black_and_white_are_inside_the_range():  # a clamped guidance image has many such pixels
+    got, weights = gradient(torch.tensor([0.0, 1.0]).view(1, 1, 1, 2), "8bit")
+    assert torch.equal(got, weights)
 
 
 @pytest.mark.parametrize("channel", STAGES)

@@ -77,7 +77,7 @@ def test_an_absent_set_is_told_with_its_place(no_data):
 
 
 def test_an_unknown_set_is_told(no_data):
-    with pytest.raises(MissingData, match="Set6: not here .no such set or folder"):
+    with pytest.raises(MissingData, match=r"Set6: not here \(no such set or folder\)"):
         datasets.load("Set6")
 
 

@@ -158,7 +158,7 @@ def test_ssim_of_equal_images_is_one_and_of_tiny_ones_undefined(photo):
 
 def test_a_baseline_has_rows_for_the_large_and_the_small_image(photo):
     rows = score(build("bicubic"), {"a": photo, "b": 255 - photo}, 4, "bicubic")
-    assert list(zip(rows["image"], rows["kind"], strict=True)) == [("a", "SHRT"), ("a", "SLR"), ("b", "SHRT"), ("b", "SLR")]
+    assert rows[["image", "kind"]].to_numpy().tolist() == [["a", "SHRT"], ["a", "SLR"], ["b", "SHRT"], ["b", "SLR"]]
     assert (rows.loc[rows["kind"] == "SLR", MEASURES[:4]] == inf).all(axis=None)  # it is the guidance
     assert set(rows["channel"]) == {"8bit"}
     assert set(rows["sigma"]) == {0.0}
@@ -312,7 +312,7 @@ def test_a_set_that_is_not_here_has_no_rows(trained, no_data):
 
 
 def test_means_are_over_images_with_psnr_capped():
-    base = {c: "x" for c in COLUMNS} | {"params": 1, "scale": 4, "sigma": 0.0}
+    base = dict.fromkeys(COLUMNS, "x") | {"params": 1, "scale": 4, "sigma": 0.0}
     rows = pd.DataFrame([base | dict.fromkeys(MEASURES, v) | {"lr_bytes": b, "kind": k}
                          for v, b, k in ((30.0, 100, "SHRT"), (40.0, 300, "SHRT"), (inf, 7, "SLR"), (50.0, 7, "SLR"))])
     got = means(rows).set_index("kind")

@@ -1,4 +1,4 @@
-"""Every picture file that people have comes in as RGB, whatever is no picture is told in one line, PNGs go out whole."""
+"""Every picture file that people have comes in as RGB; what is no picture is told in one line; PNGs go out whole."""
 from __future__ import annotations
 
 import struct

@@ -81,7 +81,8 @@ def test_weights_of_one_shape_do_not_mix():
         torch.testing.assert_close(p.detach(), stepped(alone, Muon([alone], lr=0.1), g))
 
 
-def test_the_update_has_adams_size():  # RMS near 0.2 lr, whatever the shape (Liu et al. 2025); singular values 0.7 to 1.2
+def test_the_update_has_adams_size():
+    """RMS near 0.2 lr, whatever the shape (Liu et al. 2025); not exactly: the singular values are 0.7 to 1.2."""
     torch.manual_seed(0)
     for shape in [(64, 64, 3, 3), (16, 64, 3, 3), (64, 16)]:
         p = torch.nn.Parameter(torch.zeros(shape))

@@ -1,0 +1,225 @@
+"""The tool: any picture down to a small PNG and back, as two processes joined only by that file."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tadlib import datasets, evaluation, images
+from tadlib.codec import Codec, Origin, available, pairs
+from tadlib.training import Run, Trained
+
+
+def tadlib(*arguments: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "tadlib", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=300, cwd=datasets.ROOT)
+
+
+@pytest.fixture(scope="module")
+def photo() -> torch.Tensor:
+    return datasets.load("Sample")["chelsea"][:, 100:221, 150:305]  # 121 x 155: odd on purpose
+
+
+@pytest.fixture
+def untrained(tmp_path) -> Codec:
+    """A codec with random weights, whose every part acts (a zero-started net would hide a fault of tiling)."""
+
+    def make(model: str, scale: int, tile: int) -> Codec:
+        from safetensors.torch import save_file
+
+        run = Run(model, model, scale=scale)
+        net = run.build()
+        torch.manual_seed(0)
+        for p in net.parameters():
+            torch.nn.init.normal_(p, std=0.06)
+        save_file(net.state_dict(), tmp_path / "weights.safetensors")
+        return Codec(Trained(run, tmp_path), tile=tile)
+
+    return make
+
+
+@pytest.mark.parametrize(("model", "scale"), [("aetad_very_small", 4), ("tool_x4", 4), ("tool_x2", 2), ("vdsr", 4),
+                                              ("bicubic", 4), ("lanczos", 4), ("aetad_direct4", 4)])
+def test_tiles_leave_no_seam(untrained, model, scale):
+    image = datasets.load("Sample")["coffee"][:, :301, :270]
+    whole, tiled = untrained(model, scale, 100_000), untrained(model, scale, 64)
+    small = whole.downscale(image)
+    assert int((small.int() - tiled.downscale(image).int()).abs().max()) <= 1
+    big = whole.upscale(small)
+    assert int((big.int() - tiled.upscale(small).int()).abs().max()) <= 1
+
+
+def test_down_and_up_as_two_processes_joined_by_a_rewritten_png(tmp_path, photo):
+    images.write_png(tmp_path / "photo.png", photo)
+    assert tadlib("downscale", tmp_path / "photo.png", tmp_path / "small.png").returncode == 0
+    small = Image.open(tmp_path / "small.png")
+    assert (small.size, small.mode, small.format) == ((39, 31), "RGB", "PNG")  # ceil(155 / 4), ceil(121 / 4)
+    assert json.loads(small.info["tad"]) == {"model": "tool_x4", "scale": 4, "size": [155, 121]}
+
+    Image.fromarray(np.array(small)).save(tmp_path / "pixels.png")  # the pixels alone: the chunk is gone
+    assert tadlib("upscale", tmp_path / "small.png", tmp_path / "big.png").returncode == 0
+    assert tadlib("upscale", tmp_path / "pixels.png", tmp_path / "plain.png").returncode == 0
+    big, plain = images.read_image(tmp_path / "big.png"), images.read_image(tmp_path / "plain.png")
+    assert big.shape == photo.shape
+    assert plain.shape == (3, 124, 156)
+    assert torch.equal(plain[:, :121, :155], big)
+    interpolated = Codec.find("bicubic")
+    baseline = interpolated.upscale(interpolated.downscale(photo), photo.shape[-2:])
+    assert evaluation.psnr(big, photo) > evaluation.psnr(baseline, photo) + 2
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 3), (33, 50)])
+def test_any_size_comes_back_exactly(scale, shape):
+    codec = Codec.find(scale=scale)
+    image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    small = codec.downscale(image)
+    assert small.shape == (3, -(-shape[0] // scale), -(-shape[1] // scale))
+    assert codec.upscale(small, shape).shape == image.shape
+
+
+def _variants(folder: Path, photo: torch.Tensor) -> list[Path]:
+    picture = images.to_pil(photo)
+    made = {
+        "grey.png": picture.convert("L"),
+        "alpha.png": picture.convert("RGBA"),
+        "palette.png": picture.convert("P"),
+        "cmyk.jpg": picture.convert("CMYK"),
+        "deep.png": Image.fromarray(np.array(picture.convert("L"), dtype=np.uint16) * 257),
+        "tiny.png": picture.crop((0, 0, 1, 1)),
+        "animation.gif": picture.convert("P"),
+    }
+    folder.mkdir()
+    for name, one in made.items():
+        one.save(folder / name)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # "turn by 90 degrees to see it upright"
+    picture.save(folder / "turned.jpg", exif=turned)
+    return [*(folder / name for name in made), folder / "turned.jpg"]
+
+
+def test_a_folder_of_every_kind_goes_down_and_up_and_a_bad_file_stops_none(tmp_path, photo):
+    files = _variants(tmp_path / "in", photo)
+    (tmp_path / "in" / "broken.png").write_text("no picture")
+    down = tadlib("downscale", tmp_path / "in", tmp_path / "small")
+    assert down.returncode == 2
+    assert len(down.stderr.strip().splitlines()) == 1 and "broken.png" in down.stderr
+    assert {f.name for f in (tmp_path / "small").iterdir()} == {f"{f.stem}.png" for f in files}
+    up = tadlib("upscale", tmp_path / "small", tmp_path / "big")
+    assert up.returncode == 0, up.stderr
+    for file in files:
+        expected = images.read_image(file).shape
+        assert images.read_image(tmp_path / "big" / f"{file.stem}.png").shape == expected, file.name
+    assert images.read_image(tmp_path / "big" / "turned.png").shape == (3, 155, 121)
+
+
+def test_a_grey_picture_comes_back_almost_grey(tmp_path, photo):
+    codec = Codec.find("tool_x4")
+    grey = images.from_picture(images.to_pil(photo).convert("L"))
+    back = codec.upscale(codec.downscale(grey), grey.shape[-2:]).float()
+    assert (back - back.mean(0, keepdim=True)).abs().mean() < 3  # grey levels
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list, str]]:
+    """What is wrong -> (arguments, a word that the one line must hold)."""
+    good, small = folder / "good.png", folder / "small.png"
+    Image.new("RGB", (32, 32), "teal").save(good)
+    Image.new("RGB", (8, 8), "teal").save(small)
+    (folder / "text.png").write_text("I am no picture")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "cut.png").write_bytes(good.read_bytes()[:60])
+    (folder / "nothing").mkdir()
+    (folder / "twins").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "twins" / "a.png")
+    Image.new("RGB", (8, 8)).save(folder / "twins" / "a.bmp")
+    out = folder / "out.png"
+    return {
+        "missing": (["downscale", folder / "none.png", out], "none.png"),
+        "text": (["downscale", folder / "text.png", out], "text.png"),
+        "empty": (["downscale", folder / "empty.png", out], "empty.png"),
+        "cut": (["upscale", folder / "cut.png", out], "cut.png"),
+        "no model": (["downscale", good, out, "--model", "nonesuch"], "nonesuch"),
+        "other scale": (["downscale", good, out, "--model", "tool_x4", "--scale", "2"], "scales by 4"),
+        "not png": (["downscale", good, folder / "out.jpg"], "PNG"),
+        "itself": (["downscale", good, good], "same file"),
+        "folder without pictures": (["downscale", folder / "nothing", folder / "o"], "no picture"),
+        "twins": (["downscale", folder / "twins", folder / "o"], "one file"),
+        "no folder to write": (["downscale", good, folder / "text.png" / "x.png"], "cannot be written"),
+        "unknown set": (["evaluate", "--model", "bicubic", "--set", "Set99"], "Set99"),
+        "unknown channel": (["evaluate", "--model", "bicubic", "--set", "SampleCrop", "--channel", "fog"], "fog"),
+        "unknown run": (["train", "nonesuch"], "nonesuch"),
+        "unknown notebook": (["batch", "--only", "77"], "77"),
+    }
+
+
+def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, capsys):
+    from tadlib.__main__ import main
+
+    for what, (arguments, word) in bad_inputs(tmp_path).items():
+        before = {p: p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()}
+        assert main([str(a) for a in arguments]) == 2, what
+        error = capsys.readouterr().err.strip()
+        assert word in error and len(error.splitlines()) == 1 and "Traceback" not in error, (what, error)
+        assert {p: p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()} == before, what
+
+
+def test_an_old_result_survives_a_failure(tmp_path, capsys):
+    from tadlib.__main__ import main
+
+    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "out.png").write_bytes(b"old")
+    assert main(["downscale", str(tmp_path / "bad.png"), str(tmp_path / "out.png")]) == 2
+    assert (tmp_path / "out.png").read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.png", "out.png"]
+
+
+def test_a_chunk_is_believed_only_where_it_fits():
+    good = Origin("tool_x4", 4, (121, 155)).chunk()
+    assert Origin.of(good, (31, 39)) == Origin("tool_x4", 4, (121, 155))
+    assert Origin.of(good, (62, 78)) is None  # the small image was resized since
+    assert Origin.of({}, (31, 39)) is None
+    for text in ("", "[]", '{"model": "m", "scale": 0, "size": [1, 1]}', '{"scale": 4}', "null"):
+        assert Origin.of({"tad": text}, (31, 39)) is None, text
+
+
+def test_pairs_of_two_folders_keep_the_stems(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.jpg", "a.webp"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    found = pairs(tmp_path / "in", tmp_path / "out")
+    assert [(i.name, o.name) for i, o in found] == [("a.webp", "a.png"), ("b.jpg", "b.png")]
+
+
+def test_the_committed_models_are_there():
+    assert {"bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2"} <= set(available())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "set_name", "at_least"), [
+    ("tool_x4", "Set5", 31.4), ("tool_x4", "Set14", 28.0), ("tool_x2", "Set5", 37.7), ("aetad", "Set5", 29.8)])
+def test_promised_quality_through_files_rewritten_from_their_pixels(tmp_path, model, set_name, at_least):
+    if not datasets.is_here(set_name):
+        pytest.skip(f"{set_name} is not here")
+    run = ["--model", model]
+    for stem, image in datasets.load(set_name).items():
+        images.write_png(tmp_path / "in" / f"{stem}.png", image)
+    assert tadlib("downscale", tmp_path / "in", tmp_path / "small", *run).returncode == 0
+    (tmp_path / "pixels").mkdir()
+    for file in (tmp_path / "small").iterdir():
+        Image.fromarray(np.array(Image.open(file))).save(tmp_path / "pixels" / file.name)
+    assert tadlib("upscale", tmp_path / "pixels", tmp_path / "big", *run).returncode == 0
+    bicubic = Codec.find("bicubic_x2" if model == "tool_x2" else "bicubic")
+    quality, likeness = [], []
+    for stem, image in datasets.load(set_name).items():
+        back = images.read_image(tmp_path / "big" / f"{stem}.png")[:, : image.shape[1], : image.shape[2]]
+        quality.append(evaluation.psnr(back, image))
+        small = images.read_image(tmp_path / "pixels" / f"{stem}.png")
+        likeness.append(evaluation.psnr(small, bicubic.downscale(image)))
+    assert np.mean(quality) >= at_least
+    if model.startswith("tool"):
+        assert np.mean(likeness) >= 34

@@ -1,0 +1,206 @@
+"""The workbook as a whole: what is committed fits together, and says only what records say."""
+import json
+import re
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from tadlib import batch, networks, plots, report, studies
+from tadlib.datasets import ROOT
+from tadlib.evaluation import COLUMNS, verify
+from tadlib.images import BadInput
+from tadlib.training import is_trained
+from tadlib.viewer import Viewer
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TRAINED = [name for name in studies.ALL if is_trained(studies.run(name))]
+
+
+def cells(notebook, kind="code"):
+    return [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == kind]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_committed_run_is_complete(name):
+    trained = report.stored(name)
+    record = trained.record
+    assert record["run"] == trained.folder.name
+    assert record["params"] == networks.build(trained.run.model).parameters_count
+    scores = pd.read_csv(trained.folder / "scores.csv")
+    assert list(scores.columns) == COLUMNS
+    assert set(scores["run"]) == {trained.folder.name}
+    assert {"Set5", "Set14", "Sample"} <= set(scores["set"])
+    if trained.run.trains:
+        steps = trained.history["step"]
+        assert steps.is_monotonic_increasing and steps.iloc[-1] == trained.run.steps
+
+
+def test_a_stored_score_that_its_weights_do_not_give_is_found(tmp_path, monkeypatch):
+    from tadlib.evaluation import scores
+    from tadlib.training import fit
+
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path))
+    trained = fit(studies.run("bicubic", "smoke"))
+    scores(trained, ("SampleCrop",))
+    assert verify(trained) == 0
+    path = trained.folder / "scores.csv"
+    rows = pd.read_csv(path)
+    rows.loc[rows["kind"] == "SHRT", "psnr_rgb"] += 0.02
+    rows.to_csv(path, index=False)
+    with pytest.raises(BadInput, match=r"off by 0\.020 dB"):
+        verify(trained)
+
+
+def test_the_readme_shows_the_stored_results():
+    assert report.readme_table() in (ROOT / "README.md").read_text(), "run `python -m tadlib readme`"
+
+
+def test_every_path_that_the_readme_names_is_there():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_a_notebook_asks_calls_and_shows(notebook):
+    for cell in cells(notebook):
+        source = "".join(cell["source"])
+        assert not re.search(r"^\s*(class |for .*epoch)", source, re.M), source
+        assert source.count("\n") <= 40, source
+        assert not any(o["output_type"] == "error" for o in cell["outputs"])
+    assert any(c["outputs"] for c in cells(notebook)), "no outputs: a reader on a code host sees nothing"
+    parameters = [c for c in cells(notebook) if "parameters" in c["metadata"].get("tags", [])]
+    assert len(parameters) == 1
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_papermill_knows_the_parameters_that_the_batch_gives(notebook):
+    import papermill
+
+    assert set(papermill.inspect_notebook(str(notebook))) == {"profile"}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.stem)
+def test_a_notebook_is_committed_clean(notebook):
+    text = notebook.read_text()
+    assert "papermill" not in json.loads(text)["metadata"] and "widget-state" not in text
+    assert not re.search(r"/(work|home|root|tmp)/", text)
+
+
+def test_a_failing_notebook_is_named_with_its_cell_and_error(tmp_path):
+    notebook = {"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [],
+                           "source": "nothing_here + 1"}],
+                "metadata": {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}},
+                "nbformat": 4, "nbformat_minor": 5}
+    path = tmp_path / "bad.ipynb"
+    path.write_text(json.dumps(notebook))
+    trouble = batch._execute(path, tmp_path / "out.ipynb", "smoke")
+    assert "cell 1" in trouble and "nothing_here + 1" in trouble and "NameError" in trouble
+
+
+def test_publishing_cleans_what_was_executed(tmp_path, monkeypatch):
+    def code(tags, source):
+        shown = [{"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": "2"}}]
+        return {"cell_type": "code", "id": source, "metadata": {"tags": tags, "papermill": {"duration": 1.5}},
+                "execution_count": 7, "outputs": shown, "source": source}
+
+    executed = {"cells": [code(["parameters"], "a"), code(["injected-parameters"], "b"), code([], "c"),
+                          code(["widget"], "d")],
+                "metadata": {"kernelspec": {"name": "python3", "display_name": "x", "language": "python"},
+                             "papermill": {"output_path": str(tmp_path)}}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "build" / "cpu").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "build" / "cpu" / "00_x.ipynb").write_text(json.dumps(executed))
+    monkeypatch.setattr(batch, "ROOT", tmp_path)
+    (path,) = batch.publish()
+    assert str(tmp_path) not in path.read_text() and "papermill" not in path.read_text()
+    kept = cells(path)
+    assert ["".join(c["source"]) for c in kept] == ["a", "c", "d"]
+    assert [c["execution_count"] for c in kept] == [1, 2, 3]
+    assert kept[1]["outputs"][0]["execution_count"] == 2
+    assert kept[2]["outputs"] == []
+
+
+def test_every_notebook_has_its_runs_and_every_needed_run_exists():
+    assert {n.stem for n in NOTEBOOKS} == set(studies.NEEDS)
+    for names in studies.NEEDS.values():
+        assert set(names) <= set(studies.ALL)
+    with pytest.raises(KeyError, match="nonesuch"):
+        studies.run("nonesuch")
+    with pytest.raises(ValueError, match="huge"):
+        studies.run("aetad", "huge")
+
+
+@pytest.mark.parametrize("name", [s.name for s in networks.ZOO.values() if s.decoder])
+def test_every_network_can_be_drawn(name):
+    figure = plots.diagram(networks.spec(name))
+    texts = {t.get_text() for ax in figure.axes for t in ax.texts}
+    assert "decoder\nSLR in" in texts
+
+
+def test_a_figure_that_looks_the_same_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path))
+
+    def draw(height):
+        figure = Figure(figsize=(2, 2))
+        figure.subplots().bar([0], [height])
+        return plots.save(figure, "bar", "cpu")
+
+    path = draw(1.0)
+    stamp = path.stat().st_mtime_ns
+    draw(1.0)
+    assert path.stat().st_mtime_ns == stamp
+    before = path.read_bytes()
+    figure = Figure(figsize=(3, 2))
+    figure.subplots()
+    plots.save(figure, "bar", "cpu")
+    assert path.read_bytes() != before
+    assert [p.name for p in path.parent.iterdir()] == ["bar.png"]
+
+
+def _viewer(calls):
+    def draw(sigma, kind):
+        if sigma == 0.3:
+            raise ValueError("too noisy")
+        calls.append((sigma, kind))
+        figure = Figure(figsize=(1, 1))
+        figure.text(0.1, 0.5, f"{kind} {sigma}")
+        return figure
+
+    return Viewer(draw, sigma=[0.0, 0.1, 0.3], kind=["a", "b"])
+
+
+def test_a_slider_draws_once_for_each_value_and_shows_errors():
+    calls = []
+    viewer = _viewer(calls)
+    sigma, kind = viewer.controls["sigma"], viewer.controls["kind"]
+    assert isinstance(sigma, ipywidgets.SelectionSlider) and not sigma.continuous_update
+    assert isinstance(kind, ipywidgets.Dropdown)
+    first = viewer.image.value
+    assert first.startswith(b"\x89PNG")
+    sigma.value = 0.1
+    assert viewer.image.value != first
+    sigma.value = 0.0
+    assert viewer.image.value == first
+    assert calls == [(0.0, "a"), (0.1, "a")]  # the third picture came from memory
+    sigma.value = 0.3
+    assert "too noisy" in viewer.message.value
+    kind.value = "b"
+    sigma.value = 0.1
+    assert viewer.message.value == ""
+    assert calls[-1] == (0.1, "b")
+
+
+def test_a_viewer_that_cannot_draw_at_all_fails_its_cell():
+    with pytest.raises(ZeroDivisionError):
+        Viewer(lambda sigma: 1 / 0, sigma=[0.0])
+
+
+def test_score_table_is_in_the_order_asked_for():
+    table = report.score_table(["tool_x4", "bicubic"], ("Set14", "Set5"))
+    assert list(zip(table["set"], table["run"], strict=True)) == [
+        ("Set14", "tool_x4"), ("Set14", "bicubic"), ("Set5", "tool_x4"), ("Set5", "bicubic")]
+    assert np.all(table["kind"] == "SHRT")
