@@ -18,7 +18,7 @@ _STUDY = [
     Run("no_tad", "no_tad"),
 ]
 _TOOLS = [
-    Run("tool_x4", "tool_x4", scale=4, steps=4000, batch=16, beta=0.03),
+    Run("tool_x4", "tool_x4", scale=4, steps=3000, batch=16, beta=0.045),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
 ]
 _BASELINES = [

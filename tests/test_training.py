@@ -52,7 +52,7 @@ def weights(trained: training.Trained) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("name", "label"), [
     ("aetad", "aetad-11e75c4b"),
     ("no_tad", "no_tad-8055f957"),
-    ("tool_x4", "tool_x4-0a74435b"),
+    ("tool_x4", "tool_x4-0a93f09e"),
     ("tool_x2", "tool_x2-f0e27f85"),
 ])
 def test_folder_names_of_committed_runs_are_frozen(name, label):
