@@ -69,7 +69,12 @@ def load(name: str) -> dict[str, Tensor]:
         raise MissingData(f"{name}: not here ({hint})")
     crop = registry().get(name, {}).get("crop", 1 << 30)
     folder = Path(os.path.commonpath([f.parent for f in found]))
-    return {f.relative_to(folder).with_suffix("").as_posix(): centre_crop(read_image(f), crop) for f in found}
+    images = {f.relative_to(folder).with_suffix("").as_posix(): centre_crop(read_image(f), crop) for f in found}
+    if len(images) < len(found):
+        stems = [f.stem for f in found]
+        twice = next(s for s in stems if stems.count(s) > 1)
+        raise BadInput(f"{name}: two pictures there are named {twice}; rename one")
+    return images
 
 
 @functools.cache

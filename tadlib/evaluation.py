@@ -3,9 +3,10 @@
 PROTOCOL. HR images are cropped at the bottom right to a multiple of the scale. What is scored are 8-bit codes only:
 X_SLR goes through the channel (at least rounded to 8 bit), X_SHR is clamped and rounded. PSNR is over all pixels and
 channels of an image at once, in float64, then averaged over images; in RGB, and in Y (BT.601, limited range, from the
-8-bit RGB values, not rounded); with no border cropped, and with `scale` pixels cropped. SSIM is on Y with the
-11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR; SHRB decodes
-the guidance image instead; SLR is the received X_SLR against the guidance image. LR bytes are those of the PNG.
+8-bit RGB values, not rounded); with no border cropped, and with `scale` HR pixels cropped (one LR pixel). SSIM is on Y
+with the 11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR;
+SHRB decodes the guidance image instead; SLR is the received X_SLR against the guidance image. LR bytes are those of
+the PNG.
 """
 from __future__ import annotations
 
@@ -81,6 +82,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
     device = next(model.parameters(), torch.empty(0)).device
     rows = []
     for name, image in images.items():
+        if min(image.shape[-2:]) < scale:
+            raise BadInput(f"{name}: smaller than the scale of {scale}, it cannot be scored")
         image = crop_to_multiple(image, scale)
         hr = to_float(image).to(device)
         x_gd = guidance(hr, scale, guide)
@@ -107,11 +110,11 @@ def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)
     Stored rows are read; what is missing is measured, if the set is here, and stored beside them.
     """
     path = trained.folder / "scores.csv"
-    stored = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    stored = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
     run = trained.run
     network = None
     for name in sets:
-        known = set(stored.loc[stored["set"] == name, "channel"])
+        known = set(stored.loc[(stored["set"] == name) & (stored["kind"] == "SHRT"), "channel"])
         missing = tuple(c for c in channels if c not in known)
         if not missing or not datasets.is_here(name):
             continue
@@ -143,7 +146,7 @@ def verify(trained, tolerance: float = 0.01) -> float:
     Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
     """
     path = trained.folder / "scores.csv"
-    stored = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    stored = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
     known = [n for n in ("Set5", "Sample", "SampleCrop") if datasets.is_here(n) and (stored["set"] == n).any()]
     name = known[0] if known else None
     if name is None:

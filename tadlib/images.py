@@ -39,7 +39,6 @@ def open_picture(path: str | Path) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
-        return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except PermissionError:
@@ -49,6 +48,10 @@ def open_picture(path: str | Path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         reason = "not an image, or one of an unknown format" if "cannot identify" in str(error) else error
         raise BadInput(f"{path}: cannot be read ({reason})") from None
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # sloppy EXIF fails in many ways, and says nothing of the pixels: take them as they lie
+        return picture
 
 
 def from_picture(picture: Image.Image) -> Tensor:

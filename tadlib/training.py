@@ -29,7 +29,7 @@ from tadlib.evaluation import psnr_of_set
 from tadlib.guidance import guidance
 from tadlib.images import BadInput, replacing, to_float
 from tadlib.losses import latent_loss, task_loss
-from tadlib.networks import TAD, build
+from tadlib.networks import TAD, build, spec
 from tadlib.optim import Muon
 
 RECIPE_VERSION = {"modern": 1, "report": 1}  # raise one when its code changes results: its runs get new names
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def guide(self) -> str:
-        return self.guidance or build(self.model).spec.guided
+        return self.guidance or spec(self.model).guided
 
     def build(self) -> TAD:
         """The freshly initialised network of this run; the same for the same seed."""
@@ -155,9 +155,7 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
     """
     run = on_this_machine(run)
     target = folder(run)
-    if retrain and (target / "record.json").exists():
-        shutil.rmtree(target)
-    if not (target / "record.json").exists():
+    if retrain or not (target / "record.json").exists():  # what is stored stays until the new one is complete
         if os.environ.get("TAD_NO_TRAINING"):
             raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
         target.mkdir(parents=True, exist_ok=True)
@@ -370,6 +368,7 @@ def _history_row(run: Run, model: TAD, step: int, seconds: float, sums: dict, se
 
 
 def _finish(run: Run, target: Path, model: TAD, rows: list[dict], seconds: float, precision: str, rewinds: int) -> None:
+    (target / "scores.csv").unlink(missing_ok=True)  # they were those of other weights
     if run.trains:
         with replacing(target / "weights.safetensors") as temporary:
             save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)

@@ -166,6 +166,6 @@ def trace(model: TAD, hr: Tensor, scale: int) -> list[tuple[str, str, tuple[int,
     walk(model.encoder, hr, "encoder")
     slr = model.encode(hr, scale)
     rows.append(("guidance", "+ X_GD = X_SLR", tuple(slr.shape)))
-    walk(model.decoder, slr, "decoder")
+    walk(model.decoder, rgb_to_y(upscale(slr, scale)) if model.spec.luma else slr, "decoder")
     rows.append(("output", "X_SHR", tuple(model.decode(slr, scale).shape)))
     return rows

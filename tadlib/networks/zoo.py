@@ -14,6 +14,7 @@ several steps encoder and decoder are applied so many times to their own output 
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 
@@ -107,6 +108,8 @@ def layers(chain: str, channels: int) -> list[tuple[str, int, int, float]]:
     """
     out, size, memory = [], 1.0, None
     for word in words(chain):
+        if not re.fullmatch(r"[cup][1-9]\d*|[ra=+]", word):
+            raise ValueError(f"unknown word {word!r} in {chain!r}")
         kind, number = word[0], int(word[1:] or 0)
         before = channels
         if kind == "c":
@@ -121,8 +124,6 @@ def layers(chain: str, channels: int) -> list[tuple[str, int, int, float]]:
             memory = (channels, size)
         elif kind == "+" and memory != (channels, size):
             raise ValueError(f"+ in {chain!r}: {memory} was remembered, {(channels, size)} is here")
-        elif kind not in "ra+":
-            raise ValueError(f"unknown word {word!r} in {chain!r}")
         out.append((word, before, channels, size))
     return out
 
