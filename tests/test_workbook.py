@@ -45,7 +45,7 @@ def test_a_stored_score_that_its_weights_do_not_give_is_found(tmp_path, monkeypa
     monkeypatch.setenv("TAD_RESULTS", str(tmp_path))
     trained = fit(studies.run("bicubic", "smoke"))
     scores(trained, ("SampleCrop",))
-    assert verify(trained) == 0
+    assert verify(trained) < 1e-3  # what rounding to four digits leaves
     path = trained.folder / "scores.csv"
     rows = pd.read_csv(path)
     rows.loc[rows["kind"] == "SHRT", "psnr_rgb"] += 0.02
@@ -98,7 +98,7 @@ def test_a_failing_notebook_is_named_with_its_cell_and_error(tmp_path):
     path = tmp_path / "bad.ipynb"
     path.write_text(json.dumps(notebook))
     trouble = batch._execute(path, tmp_path / "out.ipynb", "smoke")
-    assert "cell 1" in trouble and "nothing_here + 1" in trouble and "NameError" in trouble
+    assert "cell 2" in trouble and "nothing_here + 1" in trouble and "NameError" in trouble
 
 
 def test_publishing_cleans_what_was_executed(tmp_path, monkeypatch):
@@ -179,12 +179,12 @@ def test_a_slider_draws_once_for_each_value_and_shows_errors():
     sigma, kind = viewer.controls["sigma"], viewer.controls["kind"]
     assert isinstance(sigma, ipywidgets.SelectionSlider) and not sigma.continuous_update
     assert isinstance(kind, ipywidgets.Dropdown)
-    first = viewer.image.value
+    first = bytes(viewer.image.value)
     assert first.startswith(b"\x89PNG")
     sigma.value = 0.1
-    assert viewer.image.value != first
+    assert bytes(viewer.image.value) != first
     sigma.value = 0.0
-    assert viewer.image.value == first
+    assert bytes(viewer.image.value) == first
     assert calls == [(0.0, "a"), (0.1, "a")]  # the third picture came from memory
     sigma.value = 0.3
     assert "too noisy" in viewer.message.value
