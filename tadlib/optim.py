@@ -15,13 +15,22 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315  # the quintic whose iteration drives all s
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """(N, rows, columns) -> the same with singular values near 1 (0.7 to 1.2), by Newton-Schulz iterations."""
+    """(N, rows, columns) -> the same with singular values near 1 (0.7 to 1.2), by Newton-Schulz iterations.
+
+    One iteration is x -> p(G) x with G = x x' and p(G) = A + B G + C G^2. All p(G) commute, so the iterations run
+    on the small square G -> p(G) G p(G) alone, and x is multiplied once, by the product: a third of the work at 64x576.
+    """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    gram = x @ x.mT
+    eye = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    product = eye
     for _ in range(steps):
-        gram = x @ x.mT
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+        p = _A * eye + _B * gram + _C * gram @ gram
+        product = p @ product
+        gram = p @ gram @ p
+    x = product @ x
     return x.mT if tall else x
 
 
