@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.act(options) or 0
-    except BadInput as error:
+    except (BadInput, FloatingPointError) as error:  # the second: a training whose loss is no number any more
         print(f"tadlib: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
