@@ -11,7 +11,7 @@ from tadlib import report, studies
 from tadlib.datasets import ROOT
 from tadlib.evaluation import scores, verify
 from tadlib.images import BadInput, replacing
-from tadlib.training import Run, Trained, fit, folder, is_trained, on_this_machine, results, seconds_per_step
+from tadlib.training import Run, fit, is_trained, on_this_machine, results, seconds_per_step, stored
 
 
 def notebooks(only: list[str]) -> list[Path]:
@@ -66,10 +66,9 @@ def _train(runs: list[Run], retrain: bool) -> None:
         print("nothing to train: every run is stored")
     for run in plan:
         fit(run, retrain)
-    for run in tqdm(list(map(on_this_machine, runs)), desc="scoring", disable=None, leave=False):
-        trained = Trained(run, folder(run))
+    for trained in tqdm(list(map(stored, runs)), desc="scoring", disable=None, leave=False):
         if trained.has_weights:
-            scores(trained, studies.sets(run.profile))
+            scores(trained, studies.sets(trained.run.profile))
 
 
 def _execute(notebook: Path, out: Path, profile: str) -> str | None:

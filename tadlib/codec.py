@@ -31,7 +31,7 @@ from tadlib.images import (
 )
 from tadlib.networks.zoo import radius
 from tadlib.studies import ALL, run
-from tadlib.training import Trained, folder, is_trained
+from tadlib.training import Trained, is_trained, stored
 
 CHUNK = "tad"
 TILE = 768  # HR pixels a side: bounds the memory, costs about a tenth of the time in overlap
@@ -86,10 +86,10 @@ class Codec:
             name = f"tool_x{scale or 4}"
         if name not in available(profile):
             raise BadInput(f"no model {name!r}; there are: {', '.join(available(profile)) or 'none yet'}")
-        found = run(name, profile)
-        if scale and scale != found.scale:
-            raise BadInput(f"model {name!r} scales by {found.scale}, not by {scale}")
-        return Codec(Trained(found, folder(found)))
+        found = stored(run(name, profile))
+        if scale and scale != found.run.scale:
+            raise BadInput(f"model {name!r} scales by {found.run.scale}, not by {scale}")
+        return Codec(found)
 
     @torch.inference_mode()
     def downscale(self, image: Tensor) -> Tensor:
@@ -153,8 +153,7 @@ def _tiled(work: Callable[[Tensor], Tensor], x: Tensor, tile: int, reach: float,
 
 def available(profile: str = "cpu") -> list[str]:
     """Names of the stored models that have weights, baselines included."""
-    return [name for name in ALL if is_trained(run(name, profile))
-            and Trained(run(name, profile), folder(run(name, profile))).has_weights]
+    return [name for name in ALL if is_trained(run(name, profile)) and stored(run(name, profile)).has_weights]
 
 
 def downscale_file(codec: Codec, source: Path, target: Path) -> None:

@@ -99,9 +99,8 @@ class Patches:
     """
 
     def __init__(self, names: tuple[str, ...], size: int):
-        first = load(names[0])
-        last = set(list(first)[-HELD_OUT:]) if len(first) > 2 * HELD_OUT else set()
-        images = [i for stem, i in first.items() if stem not in last]
+        spared = held_out(names)
+        images = [i for stem, i in load(names[0]).items() if stem not in spared]
         images += [i for name in names[1:] for i in load(name).values()]
         self.size = size
         self.images = [i for i in images if min(i.shape[-2:]) >= size]

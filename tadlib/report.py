@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from tadlib import networks, studies
+from tadlib import networks, studies, training
 from tadlib.codec import available
 from tadlib.datasets import ROOT, is_here
 from tadlib.evaluation import means, scores
 from tadlib.networks.tad import multiply_adds
-from tadlib.training import Trained, folder
+from tadlib.training import Trained
 
 README_MARKS = ("<!-- results: made by `python -m tadlib readme` from results/cpu -->", "<!-- end of results -->")
 
 
 def stored(name: str, profile: str = "cpu") -> Trained:
     """A stored run by name."""
-    run = studies.run(name, profile)
-    return Trained(run, folder(run))
+    return training.stored(studies.run(name, profile))
 
 
 def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", kinds: tuple[str, ...] = ("SHRT",)
@@ -71,8 +70,8 @@ def readme_table(profile: str = "cpu") -> str:
     sets = [s for s in studies.SCORED if s != "Sample"]
     lines = ["| scale | down and up | parameters | " + " | ".join(sets) + " | LR to bicubic, Set5 |",
              "|---|---|---|" + "---|" * (len(sets) + 1)]
-    rows = pd.concat([score_table(_README_RUNS, tuple(sets), profile, ("SHRT", "SLR"))])
-    for name in _README_RUNS:
+    rows = score_table(list(_README_NAMES), tuple(sets), profile, ("SHRT", "SLR"))
+    for name, shown in _README_NAMES.items():
         mine = rows[rows["run"] == name]
         run = studies.run(name, profile)
         cells = []
@@ -82,7 +81,7 @@ def readme_table(profile: str = "cpu") -> str:
         close = mine[(mine["set"] == "Set5") & (mine["kind"] == "SLR")]["psnr_rgb"]
         likeness = "is bicubic" if not len(close) or close.iloc[0] >= 100 else f"{close.iloc[0]:.1f}"
         params = f"{stored(name, profile).record['params']:,}"
-        lines.append(f"| x{run.scale} | {_README_NAMES[name]} | {params} | " + " | ".join(cells) + f" | {likeness} |")
+        lines.append(f"| x{run.scale} | {shown} | {params} | " + " | ".join(cells) + f" | {likeness} |")
     return "\n".join(lines)
 
 
@@ -91,7 +90,6 @@ _README_NAMES = {
     "aetad": "`aetad` (the report's)",
     "tool_x4": "**`tool_x4`**", "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**",
 }
-_README_RUNS = list(_README_NAMES)
 
 
 def update_readme() -> bool:

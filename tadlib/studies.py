@@ -1,17 +1,19 @@
 """Which runs exist, at which profile, and which notebook needs them. A new run is one line here.
 
-Study nets are the report's, trained equally (STEPS of batch 8 at 96x96) and compared with each other. Tool nets are
-what a person uses, trained longer. The two are never mixed in one figure without saying so.
+Study nets are the report's, trained equally (as many steps of the same batch: the defaults of training.Run) and
+compared with each other. Tool nets are what a person uses, trained longer. The two are never mixed in one figure
+without saying so.
 """
 from __future__ import annotations
 
 from dataclasses import replace
 
+from tadlib.datasets import TEST_SETS
 from tadlib.networks import ZOO
 from tadlib.training import PROFILES, Run
 
-SCORED = ("Sample", "Set5", "Set14", "BSDS100")  # Urban100 is as large as five times all of these
-STEPS = {"cpu": 1000, "gpu": 20_000}  # of every study net of a profile
+SCORED = ("Sample", *(s for s in TEST_SETS if s != "Urban100"))  # that one is as large as five times the others
+GPU_STEPS = {"study": 20_000, "tool": 60_000}  # of batch 16, by family
 
 _STUDY = [
     Run("aetad", "aetad"),
@@ -48,8 +50,7 @@ def run(name: str, profile: str = "cpu") -> Run:
         return found
     if profile == "smoke":
         return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
-    tool = ZOO[found.model].family == "tool"
-    return replace(found, steps=60_000 if tool else STEPS["gpu"], batch=16)
+    return replace(found, steps=GPU_STEPS[ZOO[found.model].family], batch=16)
 
 
 def sets(profile: str) -> tuple[str, ...]:

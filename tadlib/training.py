@@ -5,6 +5,7 @@ something loads them, weights.safetensors. Its name is the run's name and a hash
 """
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -79,7 +80,7 @@ class Run:
     @property
     def trains(self) -> bool:
         """False for a baseline that has no parameters."""
-        return build(self.model).parameters_count > 0
+        return bool(spec(self.model).encoder or spec(self.model).decoder)
 
 
 def results(profile: str) -> Path:
@@ -147,14 +148,20 @@ class Trained:
         return model.to(memory_format=torch.channels_last)
 
 
+def stored(run: Run) -> Trained:
+    """What the run left on this machine, or its stand-in on the bundled sample; its folder may not exist yet."""
+    run = on_this_machine(run)
+    return Trained(run, folder(run))
+
+
 def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
     """The trained run: from its folder if complete, from its checkpoint if half done, else trained from the start.
 
     On a machine without its training data the run falls back to the bundled sample under another name.
     Raises BadInput (no data; weights that do not fit), FloatingPointError (the loss is no number any more).
     """
-    run = on_this_machine(run)
-    target = folder(run)
+    trained = stored(run)
+    run, target = trained.run, trained.folder
     if retrain or not (target / "record.json").exists():  # what is stored stays until the new one is complete
         if os.environ.get("TAD_NO_TRAINING"):
             raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
@@ -163,13 +170,14 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
             _train(run, target, quiet)
         else:
             _finish(run, target, run.build(), [], 0.0, "32-true", 0)
-    return Trained(run, target)
+    return trained
 
 
 # ---------------------------------------------------------------------------------------------------- precision
 
+@functools.cache
 def fastest_precision(device: torch.device) -> str:
-    """"bf16-mixed" where it is measured or known to be faster here, else "32-true".
+    """"bf16-mixed" where it is measured or known to be faster here, else "32-true"; found once per process.
 
     On CPUs with bf16 instructions it halves the step, on others it is 14 times slower: so two steps are timed.
     """
