@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.act(options) or 0
     except (BadInput, FloatingPointError) as error:  # the second: a training whose loss is no number any more
         print(f"tadlib: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "code", 2)
     except KeyboardInterrupt:
         print("tadlib: interrupted; a training goes on from its last checkpoint", file=sys.stderr)
         return 130
@@ -57,7 +57,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="*", metavar="RUN")
     _profile(sub)
     sub.add_argument("--retrain", action="store_true", help="also what is stored already")
-    sub.add_argument("--score", nargs="*", metavar="SET", help="score on these sets afterwards (default: all here)")
+    sub.add_argument("--score", nargs="*", metavar="SET", help="score only on these (default: what studies need)")
+
+    sub = command("slice", _slice, "train a slice of the GPU study against the clock and pack what was reached")
+    sub.add_argument("number", type=int, metavar="N")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the packed files go")
+    sub.add_argument("--resume", type=Path, nargs="*", default=[], metavar="TAR", help="go on from these")
+    sub.add_argument("--minutes", type=float, help="default: the slice's")
+    sub.add_argument("--beside", type=int, help="so many at a time (default: the slice's)")
+    sub.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default="gpu", help="default: gpu")
+
+    sub = command("speed", _speed, "time every net on this machine (let nothing else run): results/PROFILE/speed.csv")
+    _profile(sub)
+
+    sub = command("claims", _claims, "the report's claims with what is measured here: results/PROFILE/claims.csv")
+    _profile(sub)
 
     command("readme", _readme, "write the README's table of results from the stored records")
 
@@ -166,14 +180,43 @@ def _train(options) -> None:
     from tadlib.evaluation import scores
     from tadlib.training import fit
 
-    sets = studies.sets(options.profile) if options.score is None else options.score
     for name in options.runs or studies.ALL:
         try:
             trained = fit(studies.run(name, options.profile), options.retrain)
         except KeyError as error:
             raise BadInput(error.args[0]) from None
         print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
-        scores(trained, tuple(sets))
+        only = [studies.Scoring(tuple(options.score))] if options.score else []
+        for wanted in studies.scoring(trained.run) if options.score is None else only:
+            scores(trained, *wanted)
+
+
+def _slice(options) -> int:
+    from tadlib import slices, studies
+
+    if options.number not in studies.GPU_SLICES:
+        raise BadInput(f"no slice {options.number}; there are: {', '.join(map(str, studies.GPU_SLICES))}")
+    planned = studies.GPU_SLICES[options.number]
+    slices.unpack(options.resume, options.profile)
+    done = slices.work(planned.runs, options.profile, options.minutes or planned.minutes,
+                       options.beside or planned.beside)
+    for path in slices.pack(planned.runs, options.profile, options.out):
+        print(path)
+    print(f"complete: {len(done)} of {len(planned.runs)}" + "".join(f"\n  {name}" for name in done))
+    return 0 if len(done) == len(planned.runs) else 3
+
+
+def _speed(options) -> None:
+    from tadlib.report import measure_speed
+
+    print(measure_speed(options.profile))
+
+
+def _claims(options) -> None:
+    from tadlib.claims import ledger, write
+
+    print(write(options.profile))
+    print(ledger(options.profile)[["id", "measured", "verdict", "threshold"]].to_string(index=False))
 
 
 def _readme(options) -> None:

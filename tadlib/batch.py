@@ -68,7 +68,8 @@ def _train(runs: list[Run], retrain: bool) -> None:
         fit(run, retrain)
     for trained in tqdm(list(map(stored, runs)), desc="scoring", disable=None, leave=False):
         if trained.has_weights:
-            scores(trained, studies.sets(trained.run.profile))
+            for wanted in studies.scoring(trained.run):
+                scores(trained, *wanted)
 
 
 def _execute(notebook: Path, out: Path, profile: str) -> str | None:

@@ -80,6 +80,14 @@ def file_bytes(codes: Tensor, kind: str = "png", quality: int | None = None) -> 
     return buffer.getvalue()
 
 
+def bytes_sent(slr: Tensor, channel: str = "8bit") -> int:
+    """Bytes of the file as which X_SLR (1, C, h, w) goes through the channel: its last stage's kind, else a PNG."""
+    before, _, last = channel.rpartition("+")
+    kind, _, value = last.partition(":")
+    codes = to_codes(send(slr, before or "8bit"))[0]
+    return len(file_bytes(codes, kind, int(value) if value else None) if kind in FILES else file_bytes(codes))
+
+
 def _file(codes: Tensor, kind: str, value: str) -> Tensor:
     data = file_bytes(codes, kind, int(value) if value else None)
     picture = Image.open(io.BytesIO(data)).convert("L" if len(codes) == 1 else "RGB")

@@ -5,12 +5,15 @@ X_SLR goes through the channel (at least rounded to 8 bit), X_SHR is clamped and
 channels of an image at once, in float64, then averaged over images; in RGB, and in Y (BT.601, limited range, from the
 8-bit RGB values, not rounded); with no border cropped, and with `scale` HR pixels cropped (one LR pixel). SSIM is on Y
 with the 11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR;
-SHRB decodes the guidance image instead; SLR is the received X_SLR against the guidance image. LR bytes are those of
-the PNG.
+SLR is the received X_SLR against the guidance image; and two where each half meets its ordinary rival, SHRB, which
+decodes the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolation. LR bytes are those of the file
+that was sent: the channel's, else a PNG.
 """
 from __future__ import annotations
 
+import time
 from math import inf, log10
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,14 +22,15 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from tadlib import datasets
-from tadlib.channel import file_bytes, send
-from tadlib.guidance import guidance
+from tadlib.channel import bytes_sent, send
+from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, replacing, rgb_to_y, to_codes, to_float
 from tadlib.networks import TAD
 
 COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", "scale", "set",
-           "image", "kind", "channel", "sigma", "psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y",
-           "lr_bytes"]
+           "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y", "psnr_rgb_crop",
+           "psnr_y_crop", "ssim_y", "lr_bytes"]
+KINDS = ("SHRT", "SLR", "SHRB", "SLRB")
 
 
 def psnr(a: Tensor, b: Tensor, border: int = 0) -> float:
@@ -60,24 +64,25 @@ def ssim(a: Tensor, b: Tensor) -> float:
                                  sigma=1.5, use_sample_covariance=False)
 
 
-def compare(result: Tensor, truth: Tensor, border: int) -> dict[str, float]:
-    """All measures of one uint8 image against another."""
+def compare(result: Tensor, truth: Tensor, border: int, structure: bool = True) -> dict[str, float]:
+    """All measures of one uint8 image against another; SSIM, the slow one, only with `structure`."""
     y, y_truth = luma(result), luma(truth)
     return {
         "psnr_rgb": psnr(result, truth),
         "psnr_y": psnr(y, y_truth),
         "psnr_rgb_crop": psnr(result, truth, border),
         "psnr_y_crop": psnr(y, y_truth, border),
-        "ssim_y": ssim(result, truth),
+        "ssim_y": ssim(result, truth) if structure else float("nan"),
     }
 
 
 @torch.inference_mode()
 def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channels: tuple[str, ...] = ("8bit",),
-          seed: int = 0) -> pd.DataFrame:
-    """One row for each image, channel and kind: columns image, kind, channel, sigma, the measures, lr_bytes.
+          kinds: tuple[str, ...] = KINDS, draws: int = 1) -> pd.DataFrame:
+    """A row for each image, channel, draw and kind: image, pixels (HR), kind, channel, sigma, draw, measures, lr_bytes.
 
-    `images`: uint8 (3, H, W) by name. float32 throughout, on the network's device.
+    `images`: uint8 (3, H, W) by name. float32 throughout, on the network's device. A noisy channel is drawn `draws`
+    times (the draw is its seed). The kinds of cross play are measured once, on the channel "8bit".
     """
     device = next(model.parameters(), torch.empty(0)).device
     rows = []
@@ -89,52 +94,76 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
         x_gd = guidance(hr, scale, guide)
         slr = model.encode(hr, scale, x_gd)
         gd_codes = to_codes(x_gd)[0]
+
+        same = {"image": name, "pixels": image[0].numel()}
         for channel in channels:
-            received = send(slr, channel, torch.Generator().manual_seed(seed))
-            codes = to_codes(received)[0]
-            shr = to_codes(model.decode(received, scale))[0]
-            sigma = float(channel.partition("noise:")[2].split("+")[0] or 0)
-            common = {"image": name, "channel": channel, "sigma": sigma, "lr_bytes": len(file_bytes(codes))}
-            rows.append(common | {"kind": "SHRT"} | compare(shr.cpu(), image, scale))
-            rows.append(common | {"kind": "SLR"} | compare(codes.cpu(), gd_codes.cpu(), 1))
-        if model.encoder is not None:
-            shrb = to_codes(model.decode(to_float(gd_codes), scale))[0]
-            common = {"image": name, "channel": "8bit", "sigma": 0.0, "lr_bytes": len(file_bytes(gd_codes))}
-            rows.append(common | {"kind": "SHRB"} | compare(shrb.cpu(), image, scale))
+            for draw in range(draws if _sigma(channel) else 1):
+                received = send(slr, channel, torch.Generator().manual_seed(draw))
+                sent = same | {"channel": channel, "draw": draw, "lr_bytes": bytes_sent(slr, channel)}
+                rows.append(sent | _measure("SHRT", model.decode(received, scale), image, scale, channel))
+                if "SLR" in kinds:
+                    rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))
+        if model.encoder is not None and "8bit" in channels:
+            sent = same | {"channel": "8bit", "draw": 0}
+            if "SHRB" in kinds:
+                result = model.decode(to_float(gd_codes), scale)
+                rows.append(sent | {"lr_bytes": bytes_sent(x_gd)} | _measure("SHRB", result, image, scale))
+            if "SLRB" in kinds and slr.shape[1] == 3:
+                result = upscale(send(slr), scale)
+                rows.append(sent | {"lr_bytes": bytes_sent(slr)} | _measure("SLRB", result, image, scale))
     return pd.DataFrame(rows)
 
 
-def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)) -> pd.DataFrame:
-    """The rows of a trained run (training.Trained) for these sets and channels, in COLUMNS.
+def _measure(kind: str, result: Tensor, truth: Tensor, border: int, channel: str = "8bit") -> dict:
+    sigma = _sigma(channel)
+    return {"kind": kind, "sigma": sigma} | compare(to_codes(result)[0].cpu(), truth.cpu(), border, not sigma)
 
-    Stored rows are read; what is missing is measured, if the set is here, and stored beside them.
+
+def _sigma(channel: str) -> float:
+    return float(channel.partition("noise:")[2].split("+")[0] or 0)
+
+
+def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",), scale: int | None = None,
+           kinds: tuple[str, ...] = KINDS, draws: int = 1, measure: bool = True) -> pd.DataFrame:
+    """The rows of a trained run (training.Trained) for these sets and channels at its scale or another, in COLUMNS.
+
+    Stored rows are read; what is missing is measured (unless `measure` is False), if the set is here, and stored
+    beside them.
     """
     path = trained.folder / "scores.csv"
-    stored = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    stored = _stored(path)
     run = trained.run
+    scale = scale or run.scale
     network = None
     for name in sets:
-        known = set(stored.loc[(stored["set"] == name) & (stored["kind"] == "SHRT"), "channel"])
-        missing = tuple(c for c in channels if c not in known)
-        if not missing or not datasets.is_here(name):
+        here = stored[(stored["set"] == name) & (stored["kind"] == "SHRT") & (stored["scale"] == scale)]
+        known = here.groupby("channel")["draw"].nunique()
+        missing = tuple(c for c in channels if known.get(c, 0) < (draws if _sigma(c) else 1))
+        if not measure or not missing or not datasets.is_here(name):
             continue
         network = network or trained.network()
-        new = score(network, datasets.load(name), run.scale, run.guide, missing)
+        new = score(network, datasets.load(name), scale, run.guide, missing, kinds, draws)
         spec = network.spec
         facts = {"run": trained.folder.name, "model": run.model, "params": network.parameters_count, "task": spec.task,
                  "recipe": run.recipe, "skip": spec.skip, "guidance": run.guide, "epsilon": run.epsilon,
-                 "seed": run.seed, "steps": run.steps, "scale": run.scale, "set": name}
+                 "seed": run.seed, "steps": run.steps, "scale": scale, "set": name}
         new = new.assign(**facts)[COLUMNS].round(4)
+        stored = _stored(path)  # again: another process may have measured something else meanwhile
         stored = pd.concat([stored, new], ignore_index=True) if len(stored) else new
-        stored = stored.drop_duplicates(["set", "image", "kind", "channel"])  # SHRB comes once, whatever the channel
+        stored = stored.drop_duplicates(["set", "image", "kind", "channel", "draw", "scale"], keep="last")
         with replacing(path) as temporary:
             stored.to_csv(temporary, index=False)
-    return stored[stored["set"].isin(sets) & stored["channel"].isin((*channels, "8bit"))].reset_index(drop=True)
+    asked = stored["set"].isin(sets) & stored["channel"].isin((*channels, "8bit")) & (stored["scale"] == scale)
+    return stored[asked].reset_index(drop=True)
+
+
+def _stored(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean over images of every measure, a row for each run, set, kind and channel; PSNR capped at 100 dB."""
-    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma"]
+    """The mean over images of every measure, a row for each run, set, kind, channel and draw; PSNR capped at 100 dB."""
+    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma", "draw"]
     measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes"]
     rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
     return rows.groupby(keys, sort=False)[measures].mean().reset_index()
@@ -146,13 +175,14 @@ def verify(trained, tolerance: float = 0.01) -> float:
     Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
     """
     path = trained.folder / "scores.csv"
-    stored = pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    stored = _stored(path)
+    stored = stored[stored["scale"] == trained.run.scale] if len(stored) else stored
     known = [n for n in ("Set5", "Sample", "SampleCrop") if datasets.is_here(n) and (stored["set"] == n).any()]
     name = known[0] if known else None
     if name is None:
         raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
-    fresh = score(trained.network(), datasets.load(name), trained.run.scale, trained.run.guide)
-    both = stored[stored["set"] == name].merge(fresh, on=["image", "kind", "channel"], suffixes=("", "_now"))
+    fresh = score(trained.network(), datasets.load(name), trained.run.scale, trained.run.guide, kinds=("SHRT", "SLR"))
+    both = stored[stored["set"] == name].merge(fresh, on=["image", "kind", "channel", "draw"], suffixes=("", "_now"))
     worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
     if len(both) < len(fresh) or worst.max() > tolerance:
         raise BadInput(f"{trained.folder.name}: stored scores on {name} are off by {worst.max():.3f} dB; "
@@ -180,3 +210,19 @@ def psnr_of_set(model: TAD, images: dict[str, Tensor], scale: int, guide: str, f
         out.append((min(100.0, psnr(to_codes(received)[0], to_codes(x_gd)[0])),
                     min(100.0, psnr(to_codes(shr)[0].cpu(), image))))
     return tuple(np.mean(out, axis=0).tolist())
+
+
+@torch.inference_mode()
+def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int = 3) -> tuple[float, float]:
+    """(down, up): what encoding and decoding take for a million HR pixels, float32, the best of some repeats."""
+    hr = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    model = model.eval().to(memory_format=torch.channels_last)
+    down, up = [], []
+    for _ in range(repeats + 1):  # the first one warms up
+        start = time.perf_counter()
+        received = send(model.encode(hr, scale))
+        middle = time.perf_counter()
+        model.decode(received, scale)
+        down.append(middle - start)
+        up.append(time.perf_counter() - middle)
+    return min(down[1:]) * 1e6 / side**2, min(up[1:]) * 1e6 / side**2

@@ -136,3 +136,28 @@ def curves(rows: pd.DataFrame, x: str, y: str, by: str, xlabel: str, ylabel: str
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.legend(fontsize=8)
     return figure
+
+
+def points(rows: pd.DataFrame, x: str, y: str, name: str, xlabel: str, ylabel: str, title: str = "",
+           bars: str = "") -> Figure:
+    """A labelled point a row; `bars` names a column with half the length of an error bar (NaN: none)."""
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    ax = figure.subplots()
+    label_points(ax, rows, x, y, name, bars)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return figure
+
+
+def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: str = "") -> None:
+    """Draw labelled points into axes; labels step aside for the points before them."""
+    errors = rows[bars].fillna(0) if bars else None
+    ax.errorbar(rows[x], rows[y], yerr=errors, fmt="o", markersize=5, capsize=3)
+    ax.margins(0.12)
+    aside, line = 0.012 * np.ptp(rows[x]), 0.045 * np.ptp(rows[y])
+    taken = []  # (x, height) of the labels so far
+    for at_x, at_y, text in sorted(zip(rows[x], rows[y], rows[name], strict=True), key=lambda p: p[1]):
+        height = at_y
+        while line and any(abs(at_x - other) < 20 * aside and abs(height - h) < line for other, h in taken):
+            height += line / 4
+        taken.append((at_x, height))
+        ax.annotate(text, (at_x, at_y), (at_x + aside, height), fontsize=7, va="center", annotation_clip=False)

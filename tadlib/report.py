@@ -2,14 +2,20 @@
 from __future__ import annotations
 
 import html
+import math
+import tomllib
 from pathlib import Path
 
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
 
 from tadlib import networks, studies, training
+from tadlib.channel import send
 from tadlib.codec import available
 from tadlib.datasets import ROOT, is_here
-from tadlib.evaluation import means, scores
+from tadlib.evaluation import means, scores, seconds_per_megapixel
+from tadlib.images import replacing, to_float
 from tadlib.networks.tad import multiply_adds
 from tadlib.training import Trained
 
@@ -31,12 +37,155 @@ def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", k
     return rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index)).reset_index(drop=True)
 
 
+def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the wanted sets on which a run was scored or can be (none of them in a smoke run); else the sample."""
+    path = stored(name, profile).folder / "scores.csv"
+    scored = set(pd.read_csv(path, usecols=["set"])["set"]) if path.exists() else set()
+    usable = tuple(s for s in wanted if s in studies.sets(profile) and (s in scored or is_here(s)))
+    return usable or studies.sets(profile)[:1]
+
+
 def best_set(profile: str) -> str:
-    """The set for a study's main curve: Set14 if it is here or was scored (and not in a smoke run), else the sample."""
-    path = stored("aetad", profile).folder / "scores.csv"
-    scored = path.exists() and (pd.read_csv(path, usecols=["set"])["set"] == "Set14").any()
-    usable = "Set14" in studies.sets(profile) and (scored or is_here("Set14"))
-    return "Set14" if usable else studies.sets(profile)[0]
+    """The set for a study's main curve: Set14, or the sample in its stead."""
+    return scored_sets("aetad", profile, ("Set14",))[0]
+
+
+def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
+    """Time every super-resolution net, alone on this machine, and write results/<profile>/speed.csv."""
+    rows = []
+    for model, spec in networks.ZOO.items():
+        if spec.task != "sr":
+            continue
+        for scale in (2, 4):
+            net = networks.build(model)
+            if spec.decoder and not spec.luma and round(math.log(scale, spec.step)) != math.log(scale, spec.step):
+                continue
+            down, up = seconds_per_megapixel(net, scale, side)
+            run = training.Run(model, model, scale=scale)
+            step = training.seconds_per_step(run, 5) if net.parameters_count and profile != "smoke" else None
+            rows.append({"model": model, "scale": scale, "params": net.parameters_count, "down s/MP": down,
+                         "up s/MP": up, "training s/step": step, "side": side, **training.machine()})
+    path = training.results(profile) / "speed.csv"
+    with replacing(path) as temporary:
+        pd.DataFrame(rows).round(4).to_csv(temporary, index=False)
+    return path
+
+
+def speed_table(profile: str = "cpu") -> pd.DataFrame:
+    """What `measure_speed` stored, measured now (roughly) where it is missing. The machine stands in each row."""
+    path = training.results(profile) / "speed.csv"
+    return pd.read_csv(path if path.exists() else measure_speed(profile, 480 if profile == "cpu" else 64))
+
+
+def quoted() -> dict:
+    """Numbers that others printed, by name, each with its source (data/quoted.toml)."""
+    return tomllib.loads((ROOT / "data" / "quoted.toml").read_text())
+
+
+def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
+    """The runs by name, with what they differ in (report, Fig. 25)."""
+    rows = []
+    for name in names:
+        run = studies.run(name, profile)
+        net = networks.spec(run.model)
+        scale = "/".join(map(str, run.scales)) or run.scale
+        rows.append({"run": name, "network": run.model, "scale": scale, "steps": run.steps, "batch": run.batch,
+                     "recipe": run.recipe if run.steps else "", "alpha:beta": f"1:{run.beta:g}", "latent": run.latent,
+                     "epsilon": f"{run.epsilon:g} % {run.reading}" if run.epsilon else "0", "guidance": run.guide,
+                     "added": run.added, "skip": run.skip or net.skip, "noise": run.noise, "seed": run.seed})
+    return pd.DataFrame(rows)
+
+
+def seed_spread(name: str, set_name: str, profile: str = "cpu") -> float:
+    """Half the range of the mean RGB PSNR over the seeds of a run (itself, and its `_seed` siblings); NaN for one."""
+    family = [n for n in studies.ALL if n == name or n.startswith(f"{name}_seed")]
+    family = [n for n in family if training.is_trained(studies.run(n, profile))]
+    means_ = score_table(family, (set_name,), profile)["psnr_rgb"]
+    return (means_.max() - means_.min()) / 2 if len(family) > 1 else float("nan")
+
+
+@torch.inference_mode()
+def passes(net, image: torch.Tensor, scale: int) -> list[torch.Tensor]:
+    """What lies after each pass of the decoder at a scale: uint8 (3, H, W) -> float images, the last one X_SHR."""
+    x = send(net.encode(to_float(image), scale))
+    return [x := net.decoder(x) for _ in range(net.passes(scale))]
+
+
+def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.DataFrame]:
+    """PSNR against bits per HR pixel: small images as PNG, and JPEG and WebP files of the HR image, per set."""
+    sets = scored_sets("aetad", profile, ("Set5", "Set14"))
+    rows = []
+    for name in ["original", *names]:
+        trained = stored(name, profile)
+        found = scores(trained, sets, studies.FILES_OF_HR if name == "original" else ("8bit",), measure=False)
+        found = found[found["kind"] == "SHRT"]
+        found = found[(found["channel"] != "8bit") | (name != "original")].copy()
+        found["bits"] = 8 * found["lr_bytes"] / found["pixels"]
+        mean = found.groupby(["set", "channel"], sort=False)[["bits", "psnr_rgb", "psnr_y"]].mean()
+        rows.append(mean.reset_index().assign(model=name, run=trained.folder.name))
+    table = pd.concat(rows, ignore_index=True)
+    figure = Figure(figsize=(4.9 * len(sets), 4.2), layout="constrained")
+    for ax, set_name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        here = table[table["set"] == set_name]
+        for kind in ("jpeg", "webp"):
+            one = here[(here["model"] == "original") & here["channel"].str.startswith(f"{kind}:")].sort_values("bits")
+            ax.plot(one["bits"], one["psnr_rgb"], ".-", label=f"{kind.upper()} of the HR image")
+        for name in names:
+            one = here[here["model"] == name]
+            ax.plot(one["bits"], one["psnr_rgb"], "s", label=f"{name}, small image as PNG")
+        ax.set(xscale="log", xlabel="bits per HR pixel", ylabel="RGB PSNR, dB", title=set_name)
+        ax.legend(fontsize=7)
+    return figure, table
+
+
+def noise_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
+    """PSNR against the noise on X_SLR: a row for each run and sigma, mean over images and draws, extremes of the draws.
+
+    Columns run, folder, set, scale, sigma, psnr_rgb, psnr_y, low, high (RGB dB). Every run on the same set.
+    """
+    set_name = best_set(profile)
+    rows = []
+    for name in dict.fromkeys(names):
+        trained = stored(name, profile)
+        mean = means(scores(trained, (set_name,), ("8bit", *studies.NOISES), measure=False))
+        for sigma, draws in mean[mean["kind"] == "SHRT"].groupby("sigma"):
+            rows.append({"run": name, "folder": trained.folder.name, "set": set_name, "scale": trained.run.scale,
+                         "sigma": sigma, "psnr_rgb": draws["psnr_rgb"].mean(), "psnr_y": draws["psnr_y"].mean(),
+                         "low": draws["psnr_rgb"].min(), "high": draws["psnr_rgb"].max()})
+    return pd.DataFrame(rows)
+
+
+def noise_gain(name: str, profile: str = "cpu", sigma: float = 0.01) -> dict:
+    """What small noise on X_SLR becomes in X_SHR, and how far X_SLR lies from the guidance, in 8-bit levels (RMS).
+
+    gain = sqrt(MSE(sigma) - MSE(0)) / (255 sigma): 1 means as strong as it came. From the stored scores alone.
+    """
+    rows = scores(stored(name, profile), (best_set(profile),), ("8bit", f"noise:{sigma}"), measure=False)
+    error = 255**2 * 10 ** (-rows["psnr_rgb"].clip(upper=100) / 10)
+    shrt = error[rows["kind"] == "SHRT"].groupby(rows["sigma"]).mean()
+    close = error[(rows["kind"] == "SLR") & (rows["channel"] == "8bit")].mean()
+    return {"run": name, "clean dB": means(rows).query("kind == 'SHRT' and sigma == 0")["psnr_rgb"].mean(),
+            "X_SLR from guidance, levels": close**0.5,
+            "gain": max(0.0, shrt[sigma] - shrt[0.0]) ** 0.5 / (255 * sigma)}
+
+
+def share_open(history: pd.DataFrame) -> float:
+    """The share of a training's steps at which the gate was open (a curve's rows hold means since the row before)."""
+    steps = history["step"].diff().fillna(history["step"])
+    return float((history["gate_open"] * steps).sum() / steps.sum())
+
+
+def scale_table(names: list[str], profile: str = "cpu", scales: tuple[int, ...] = (2, 4, 8, 16)) -> pd.DataFrame:
+    """RGB PSNR at several scales (Tables 1 and 2), a row a run, on Set14 or the sample."""
+    rows = []
+    for name in dict.fromkeys(names):
+        trained = stored(name, profile)
+        row = {"model": name, "run": trained.folder.name, "set": best_set(profile)}
+        for scale in scales:
+            mean = means(scores(trained, (best_set(profile),), scale=scale, measure=False))
+            row[f"x{scale}"] = mean.loc[mean["kind"] == "SHRT", "psnr_rgb"].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def models_table(profile: str = "cpu") -> pd.DataFrame:

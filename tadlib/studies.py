@@ -7,17 +7,53 @@ without saying so.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
-from tadlib.datasets import TEST_SETS
+from tadlib.datasets import TEST_SETS, is_here
+from tadlib.evaluation import KINDS
 from tadlib.networks import ZOO
 from tadlib.training import PROFILES, Run
 
-SCORED = ("Sample", *(s for s in TEST_SETS if s != "Urban100"))  # that one is as large as five times the others
-GPU_STEPS = {"study": 20_000, "tool": 60_000}  # of batch 16, by family
+SCORED = ("Sample", *TEST_SETS)
+FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
+GPU_STEPS = {"study": 6_000, "tool": 20_000}  # of batch 16, by family of the network
 
+STEPS = 1200  # of batch 8 at 96x96: for every study net, on two CPU cores
+
+
+def _study(name: str, model: str = "aetad", **fields) -> Run:
+    return Run(name, model, **({"steps": STEPS} | fields))
+
+
+ARCHITECTURES = ["aetad", "no_tad", "aetad_very_small", "aetad_skip2", "aetad_very_large", "aetad_direct4"]
 _STUDY = [
-    Run("aetad", "aetad"),
-    Run("no_tad", "no_tad"),
+    *(_study(name, name) for name in ARCHITECTURES),
+    *(_study(name, name) for name in ("vdsr", "aetad_small", "aetad_large", "aetad_skip", "conv_only",
+                                      "conv_only_large", "conv_only_very_large", "conv_only_very_large2")),
+    # the epsilon-ball, at the report's alpha : beta = 10 : 1 (at 50 : 1, all other runs, it is never reached)
+    _study("eps_0", beta=0.1),
+    *(_study(f"eps_{e}_observed", beta=0.1, epsilon=e, reading="observed") for e in (10, 20, 50, 100)),
+    *(_study(f"eps_{e:g}", beta=0.1, epsilon=e) for e in (0.5, 1, 2, 5)),
+    _study("noise_trained", beta=0.1, noise=0.1),
+    # what else the report varies, one thing at a time
+    _study("aetad_unguided", added=False),
+    _study("aetad_x2", scale=2, watch=(4,)),
+    _study("aetad_bilinear", guidance="bilinear"),
+    _study("aetad_bicubic_skip", skip="bicubic"),
+    _study("aetad_report", recipe="report", beta=0.1),
+    _study("aetad_any_scale", scales=(2, 4, 8, 16), watch=(2, 8, 16)),
+    # the spread between trainings
+    *(_study(f"{m}_seed{s}", m, seed=s) for m in ("aetad", "aetad_very_small") for s in (1, 2)),
+    # how much likeness costs (beta 0.02 and 0.1 stand above; epsilon = 100 % is none at all)
+    *(_study(f"aetad_beta{b}", beta=b) for b in (0.005, 0.3)),
+]
+# What the ball is good for: the tool's shape begins as bicubic, where plain L1 has a kink that it has to leave
+_KINK = [
+    *(_study(f"kink_l1_{b:g}", "tool_x4", beta=b) for b in (0.02, 0.05, 0.1, 0.2)),
+    *(_study(f"kink_ball_{e:g}", "tool_x4", beta=0.1, epsilon=e) for e in (0.5, 1, 2)),
+    *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (1, 5)),
+    *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
+    _study("tool_x4_report", "tool_x4", recipe="report", beta=0.1),
 ]
 _TOOLS = [
     Run("tool_x4", "tool_x4", scale=4, steps=3000, batch=16, beta=0.045),
@@ -27,13 +63,76 @@ _BASELINES = [
     Run("bicubic", "bicubic", scale=4, steps=0, train=()),
     Run("lanczos", "lanczos", scale=4, steps=0, train=()),
     Run("bicubic_x2", "bicubic", scale=2, steps=0, train=()),
+    Run("original", "bicubic", scale=1, steps=0, train=()),  # the HR image itself, sent as JPEG and WebP
 ]
-ALL = {run.name: run for run in _BASELINES + _STUDY + _TOOLS}
+ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _TOOLS}
 
+# The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
+# (notebook 01 shows so from its record), and not trained again.
+EPSILON = {
+    "observed": {0: "eps_0", 1: "eps_0", 10: "eps_10_observed", 50: "eps_50_observed", 100: "eps_100_observed"},
+    "range": {0: "eps_0", 0.25: "eps_0", 1: "eps_1", 5: "eps_5"},
+}
+SIGMAS = (0.01, 0.02, 0.05, 0.11, 0.22, 0.33, 0.5)  # of the noise on X_SLR; the report's range, denser where it acts
+NOISES = tuple(f"noise:{s}" for s in SIGMAS)
+NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.values()), "noise_trained", "aetad",
+         "tool_x4")
+OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
+                *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
+TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4",
+           "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
-    "01_epsilon_study": ["bicubic", "aetad", "tool_x4"],
+    "01_epsilon_study": list(NOISY),
+    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
+                              "aetad_unguided", "aetad_x2", "aetad_any_scale"],
 }
+
+
+class Slice(NamedTuple):
+    """Runs that train side by side on one GPU (slices.py). The minutes are planned: no GPU has been measured yet."""
+
+    minutes: float
+    beside: int
+    runs: tuple[str, ...]
+
+
+GPU_SLICES = {
+    1: Slice(9, 6, ("aetad", "no_tad", "aetad_very_small", "aetad_skip2", "aetad_very_large", "aetad_direct4", "vdsr",
+                    "aetad_unguided", "aetad_x2", "aetad_any_scale")),
+    2: Slice(9, 6, ("eps_0", "eps_10_observed", "eps_20_observed", "eps_50_observed", "eps_100_observed", "eps_0.5",
+                    "eps_1", "eps_2", "eps_5", "noise_trained")),
+    3: Slice(9, 6, ("tool_x4", "tool_x2", "aetad_small", "aetad_large", "aetad_skip", "conv_only", "conv_only_large",
+                    "conv_only_very_large", "conv_only_very_large2", "aetad_seed1", "aetad_seed2")),
+}
+
+
+class Scoring(NamedTuple):
+    """One thing to measure: the arguments of evaluation.scores."""
+
+    sets: tuple[str, ...]
+    channels: tuple[str, ...] = ("8bit",)
+    scale: int | None = None
+    kinds: tuple[str, ...] = KINDS
+    draws: int = 1
+
+
+def scoring(run: Run) -> list[Scoring]:
+    """What is measured of a run once it is trained, while its weights are here."""
+    name = run.name.removesuffix("_sample")
+    main = ("SampleCrop",) if run.profile == "smoke" else ("Set14", "Sample")
+    todo = [Scoring(sets(run.profile)[:3])]  # the sample, Set5, Set14
+    if name in TABLE_3 and run.profile != "smoke":
+        todo.append(Scoring(("BSDS100", "Urban100"), kinds=("SHRT", "SLR")))
+    if name in NOISY:
+        todo.append(Scoring(main[:1] if is_here(main[0]) else main[1:], NOISES, kinds=("SHRT",), draws=3))
+    if name in OTHER_SCALES:
+        todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]
+    if name == "aetad_x2":
+        todo.append(Scoring(("Set5",) if main[0] == "Set14" else main, scale=4))
+    if name == "original":
+        todo = [Scoring(t.sets, FILES_OF_HR) for t in todo]
+    return todo
 
 
 def run(name: str, profile: str = "cpu") -> Run:

@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,10 @@ class Run:
     guidance: str = ""  # "" the task's own: bicubic, or Y for colour; "bilinear" as in the report's text
     skip: str = ""  # "" as the zoo's row says
     noise: float = 0.0  # sigma of the channel in training, drawn from 0..noise for each batch
+    added: bool = True  # X_GD is added to the encoder's output (Fig. 9 asks what that is worth)
+    scales: tuple[int, ...] = ()  # drawn for each batch in place of `scale`: changing numbers of passes
     train: tuple[str, ...] = ("DIV2K_crops", "BSDS_train")
+    watch: tuple[int, ...] = ()  # further scales that the learning curve shows; changes no result
     profile: str = "cpu"
 
     @property
@@ -68,12 +71,19 @@ class Run:
         """The freshly initialised network of this run; the same for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build(self.model, **({"skip": self.skip} if self.skip else {}))
+            return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added)
+
+    def scale_at(self, step: int) -> int:
+        """The scale of a training step: the run's, or one of `scales`, the same for the same seed and step."""
+        if not self.scales:
+            return self.scale
+        rng = torch.Generator().manual_seed(self.seed * 15_485_863 + step)
+        return self.scales[torch.randint(len(self.scales), (), generator=rng).item()]
 
     def label(self, prints: dict[str, str | None]) -> str:
         """The folder's name, given each training set's fingerprint."""
         default = {f.name: f.default for f in fields(self)}
-        differing = {k: v for k, v in asdict(self).items() if v != default[k] and k not in ("name", "profile")}
+        differing = {k: v for k, v in asdict(self).items() if v != default[k] and k not in ("name", "profile", "watch")}
         text = json.dumps([differing, RECIPE_VERSION[self.recipe], [prints[n] for n in self.train]], sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -158,7 +168,7 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
     """The trained run: from its folder if complete, from its checkpoint if half done, else trained from the start.
 
     On a machine without its training data the run falls back to the bundled sample under another name.
-    Raises BadInput (no data; weights that do not fit), FloatingPointError (the loss is no number any more).
+    Raises BadInput (no data; weights that do not fit), FloatingPointError (the loss is no number any more), OutOfTime.
     """
     trained = stored(run)
     run, target = trained.run, trained.folder
@@ -169,7 +179,7 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
         if run.trains:
             _train(run, target, quiet)
         else:
-            _finish(run, target, run.build(), [], 0.0, "32-true", 0)
+            _finish(run, target, run.build(), _Progress(), "32-true")
     return trained
 
 
@@ -202,20 +212,27 @@ def _faster_on_cpu() -> str:
     return min(seconds, key=seconds.get)
 
 
-def seconds_per_step(run: Run) -> float:
-    """What one training step of this run takes on this machine now, measured on two steps."""
-    net = _Pass(run, run.build().to(memory_format=torch.channels_last))
+def seconds_per_step(run: Run, repeats: int = 1) -> float:
+    """What one training step of this run takes on this machine now: the median of so many, after one to warm up."""
+    raw = run.build().to(memory_format=torch.channels_last)
     codes = torch.randint(0, 256, (run.batch, 3, run.patch, run.patch), dtype=torch.uint8)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fast = fastest_precision(device) == "bf16-mixed"
-    net, codes = net.to(device), codes.to(device)
-    for _ in range(2):  # the first one warms up
+    net, codes = _Pass(run, raw).to(device), codes.to(device)
+    optimizers = _optimizers(run, raw)
+    times = []
+    for step in range(repeats + 1):
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            hr, _, _, shr = net(codes, 0)
+            hr, _, _, shr = net(codes, step)
         task_loss(shr, hr).backward()
-        seconds = time.perf_counter() - start
-    return seconds
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
 
 
 # ---------------------------------------------------------------------------------------------------- one training
@@ -245,6 +262,25 @@ def _history_steps(run: Run) -> set[int]:
 
 EMA = 0.99  # of the weights that are scored and kept
 JUMP = 2.5  # times the typical loss: what counts as running away
+PATIENCE = 20  # so many rewinds, then the training has broken down
+
+
+class OutOfTime(BadInput):
+    """A training stopped at $TAD_UNTIL (seconds since 1970), its checkpoint written: no fault, but not complete."""
+
+    code = 3
+
+
+@dataclass
+class _Progress:
+    """How far a training has come, apart from weights and optimizers: all of it goes into a checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0  # of training, without evaluation and checkpoints
+    typical: float = 0.0  # running mean of the loss
+    rewinds: int = 0
+    terms: list[dict] = field(default_factory=list)  # what each step since the curve's last point measured
+    rows: list[dict] = field(default_factory=list)  # the curve
 
 
 def _train(run: Run, target: Path, quiet: bool) -> None:
@@ -266,24 +302,17 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     model, *optimizers = fabric.setup(_Pass(run, raw), *raw_optimizers)
 
     saved = checkpoints(run.profile) / target.name / "state.pt"
-    state = _resume(saved)
-    rows, done, seconds, sums = [], 0, 0.0, dict.fromkeys(_SUMS, 0.0)
-    if state:
-        rows, done, seconds, sums = state["rows"], state["step"], state["seconds"], state["sums"]
+    progress = _Progress()
+    if state := _resume(saved):
+        progress = _Progress(**state["progress"])
         raw.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         for optimizer, saved_state in zip(raw_optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
-    marks = _history_steps(run)
-    curve_sets = {"held_out": datasets.held_out(run.train)}
-    names = ("SampleCrop",) if run.profile == "smoke" else datasets.here_or_sample(("Set5", "Set14"))
-    curve_sets |= {n.lower(): datasets.load(n) for n in names}
+    marks, curve_sets = _history_steps(run), _curve_sets(run)
 
-    bar = tqdm(total=run.steps, initial=done, desc=run.name, disable=True if quiet else None, mininterval=1)
-    started, checkpointed = time.perf_counter(), time.perf_counter()
-    spent_elsewhere = 0.0  # on evaluation and checkpoints: not counted as training
-    typical = sums["typical"]
-    for step in range(done, run.steps):
+    def advance(step: int) -> dict:
+        """One step; what it measured. Weights that ran away go back to their average."""
         codes = fabric.to_device(patches.batch(step, run.batch, run.seed))
         for optimizer, base in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, base, strict=True):
@@ -295,16 +324,16 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         value = float(loss.detach())
         fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(raw.parameters(), 0.5)
-        if math.isfinite(value) and torch.isfinite(norm) and (step < 50 or value < JUMP * typical):
+        if math.isfinite(value) and torch.isfinite(norm) and (step < 50 or value < JUMP * progress.typical):
             for optimizer in optimizers:
                 optimizer.step()
-            typical = value if step == 0 else 0.98 * typical + 0.02 * value
+            progress.typical = value if step == 0 else 0.98 * progress.typical + 0.02 * value
             decay = min(EMA, (1 + step) / (10 + step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(raw.parameters()), 1 - decay)
-        else:  # the weights ran away: back to their average, and forget the momentum that drove them
-            sums["rewinds"] += 1
-            if sums["rewinds"] > 20:
+        else:  # back to the average, and forget the momentum that drove them
+            progress.rewinds += 1
+            if progress.rewinds > PATIENCE:
                 raise FloatingPointError(f"{run.name}: training broke down at step {step} (loss {value:.3g}); "
                                          "lower the learning rate or change the seed")
             raw.load_state_dict(average.state_dict())
@@ -312,31 +341,31 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
                 optimizer.state.clear()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        for key, term in zip(_SUMS, (1, float(task.detach()), float(latent.loss.detach()), latent.open,
-                                     latent.of_observed, latent.of_range), strict=False):
-            sums[key] += term
-        sums["typical"] = typical
+        return {"task": float(task.detach()), "latent": float(latent.loss.detach()), "gate_open": latent.open,
+                "of_observed": latent.of_observed, "of_range": latent.of_range}
+
+    bar = tqdm(total=run.steps, initial=progress.step, desc=run.name, disable=True if quiet else None, mininterval=1)
+    checkpointed = time.perf_counter()
+    while progress.step < run.steps:
+        start = time.perf_counter()
+        progress.terms.append(advance(progress.step))
+        progress.seconds += time.perf_counter() - start
+        progress.step += 1
         bar.update()
-        pause = time.perf_counter()
-        if step + 1 in marks:
-            seconds_now = seconds + pause - started - spent_elsewhere
-            rows.append(_history_row(run, average, step + 1, seconds_now, sums, curve_sets, precision))
-            for key in _SUMS[:6]:
-                sums[key] = 0.0
-            bar.set_postfix(loss=f"{value:.4f}", held_out=f"{rows[-1]['held_out_shr']:.2f} dB")
-        if time.perf_counter() - checkpointed > float(os.environ.get("TAD_CHECKPOINT_SECONDS") or 60):
-            _save(saved, {"step": step + 1, "rows": rows, "sums": sums, "model": raw.state_dict(),
-                          "seconds": seconds + pause - started - spent_elsewhere, "average": average.state_dict(),
+        if progress.step in marks:
+            progress.rows.append(_history_row(run, average, progress, curve_sets, precision))
+            progress.terms = []
+            bar.set_postfix(held_out=f"{progress.rows[-1]['held_out_shr']:.2f} dB")
+        over = progress.step < run.steps and time.time() > float(os.environ.get("TAD_UNTIL") or math.inf)
+        if over or time.perf_counter() - checkpointed > float(os.environ.get("TAD_CHECKPOINT_SECONDS") or 60):
+            _save(saved, {"progress": asdict(progress), "model": raw.state_dict(), "average": average.state_dict(),
                           "optimizers": [o.state_dict() for o in raw_optimizers]})
             checkpointed = time.perf_counter()
-        spent_elsewhere += time.perf_counter() - pause
+        if over:
+            raise OutOfTime(f"{run.name}: out of time at step {progress.step} of {run.steps}; goes on from there")
     bar.close()
-    seconds += time.perf_counter() - started - spent_elsewhere
-    _finish(run, target, average, rows, seconds, precision, int(sums["rewinds"]))
+    _finish(run, target, average, progress, precision)
     shutil.rmtree(saved.parent, ignore_errors=True)
-
-
-_SUMS = ("n", "task", "latent", "open", "of_observed", "of_range", "rewinds", "typical")
 
 
 class _Pass(torch.nn.Module):
@@ -352,44 +381,55 @@ class _Pass(torch.nn.Module):
     def forward(self, codes: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         run = self.run
         hr = to_float(codes).contiguous(memory_format=torch.channels_last)  # (B, 3, patch, patch)
-        guide = guidance(hr, run.scale, run.guide)  # (B, 3, patch/scale, patch/scale)
-        slr, shr = self.net(hr, run.scale, guide, lambda x: self.channel(x, step))
+        scale = run.scale_at(step)
+        guide = guidance(hr, scale, run.guide)  # (B, 3, patch/scale, patch/scale)
+        slr, shr = self.net(hr, scale, guide, lambda x: self.channel(x, step))
         return hr, guide, slr, shr
 
     def channel(self, slr: Tensor, step: int) -> Tensor:
-        if self.run.recipe == "report" and step < 0.8 * self.run.steps:  # it rounds only late in training
-            return slr
+        if self.run.recipe == "report":  # rounds only late in training, and then lets no gradient through (FACTS 2)
+            return slr if step < 0.8 * self.run.steps else send(slr.detach())
         if not self.run.noise:
             return send(slr)
         rng = torch.Generator().manual_seed(self.run.seed * 7_919 + step)
         return send(slr, f"noise:{self.run.noise * torch.rand((), generator=rng).item()}", rng)
 
 
-def _history_row(run: Run, model: TAD, step: int, seconds: float, sums: dict, sets: dict, precision: str) -> dict:
-    n = max(1, sums["n"])
-    row = {"step": step, "seconds": round(seconds, 2), "task": sums["task"] / n, "latent": sums["latent"] / n,
-           "gate_open": sums["open"] / n, "of_observed": sums["of_observed"] / n, "of_range": sums["of_range"] / n}
-    for name, images in sets.items():
-        slr, shr = psnr_of_set(model, images, run.scale, run.guide, fast=precision == "bf16-mixed")
-        row |= {f"{name}_slr": slr, f"{name}_shr": shr}
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+def _curve_sets(run: Run) -> dict[str, dict[str, Tensor]]:
+    """What a learning curve is measured on: the held-out crops, and for plots only Set5 and Set14."""
+    names = ("SampleCrop",) if run.profile == "smoke" else datasets.here_or_sample(("Set5", "Set14"))
+    return {"held_out": datasets.held_out(run.train)} | {n.lower(): datasets.load(n) for n in names}
 
 
-def _finish(run: Run, target: Path, model: TAD, rows: list[dict], seconds: float, precision: str, rewinds: int) -> None:
+def _history_row(run: Run, model: TAD, progress: _Progress, sets: dict, precision: str) -> dict:
+    """A point of the learning curve: means since the last point, extremes of the ratio that epsilon is held against."""
+    terms = pd.DataFrame(progress.terms)
+    row = {"step": progress.step, "seconds": round(progress.seconds, 2), **terms.mean().to_dict(),
+           "of_observed_min": terms["of_observed"].min(), "of_observed_max": terms["of_observed"].max(),
+           "of_range_min": terms["of_range"].min(), "of_range_max": terms["of_range"].max()}
+    for scale in (run.scale, *run.watch):
+        for name, images in sets.items():
+            at = "" if scale == run.scale else f"_x{scale}"
+            slr, shr = psnr_of_set(model, images, scale, run.guide, fast=precision == "bf16-mixed")
+            row |= {f"{name}{at}_slr": slr, f"{name}{at}_shr": shr}
+    return {k: round(float(v), 6) if isinstance(v, float) else v for k, v in row.items()}  # no numpy in a checkpoint
+
+
+def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: str) -> None:
     (target / "scores.csv").unlink(missing_ok=True)  # they were those of other weights
     if run.trains:
         with replacing(target / "weights.safetensors") as temporary:
             save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
-    if rows:
+    if progress.rows:
         with replacing(target / "history.csv") as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
+            pd.DataFrame(progress.rows).to_csv(temporary, index=False)
     record = asdict(run) | {
         "run": target.name,
         "params": model.parameters_count,
         "recipe_version": RECIPE_VERSION[run.recipe],
         "data": {n: {"images": len(datasets.load(n)), "fingerprint": datasets.fingerprint(n)} for n in run.train},
-        "minutes": round(seconds / 60, 2),
-        "rewinds": rewinds,
+        "minutes": round(progress.seconds / 60, 2),
+        "rewinds": progress.rewinds,
         "precision": precision,
         "machine": machine(),
     }

@@ -101,7 +101,7 @@ class TAD(nn.Module):
         x = hr
         for _ in range(self.passes(scale)):
             x = self.encoder(x)  # (B, 3, H/step, W/step)
-        return x + guide
+        return x + guide if self.spec.added else x
 
     def decode(self, received: Tensor, scale: int) -> Tensor:
         """What arrived of X_SLR (B, C, h, w) -> X_SHR (B, 3, h*scale, w*scale); neither clamped nor rounded."""

@@ -29,6 +29,7 @@ class Spec:
     step: int = 2  # factor of one pass: x4 takes two passes of 2, or one of 4; colour has 1
     task: str = "sr"  # "sr" or "colour"
     skip: str = "none"  # an interpolation added to the decoder's output, "none" as published
+    added: bool = True  # X_GD is added to the encoder's output
     start: str = "default"  # "zero": the last convolutions start at zero, so the net starts as its skip
     luma: bool = False  # decoder works on Y of the enlarged LR image, chroma is interpolated (VDSR)
     note: str = ""
