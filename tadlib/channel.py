@@ -80,12 +80,14 @@ def file_bytes(codes: Tensor, kind: str = "png", quality: int | None = None) -> 
     return buffer.getvalue()
 
 
-def bytes_sent(slr: Tensor, channel: str = "8bit") -> int:
+def bytes_sent(slr: Tensor, channel: str = "8bit", generator: torch.Generator | None = None) -> int:
     """Bytes of the file as which X_SLR (1, C, h, w) goes through the channel: its last stage's kind, else a PNG."""
-    before, _, last = channel.rpartition("+")
+    *before, last = (stage.strip() for stage in channel.split("+"))
     kind, _, value = last.partition(":")
-    codes = to_codes(send(slr, before or "8bit"))[0]
-    return len(file_bytes(codes, kind, int(value) if value else None) if kind in FILES else file_bytes(codes))
+    if kind in FILES:
+        codes = to_codes(send(slr, "+".join(before) or "8bit", generator))[0]
+        return len(file_bytes(codes, kind, int(value) if value else None))
+    return len(file_bytes(to_codes(send(slr, channel, generator))[0]))
 
 
 def _file(codes: Tensor, kind: str, value: str) -> Tensor:

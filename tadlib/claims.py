@@ -132,7 +132,11 @@ def _quicker(fast: str, slow: str):
             if not is_trained(studies.run(run, profile)):
                 raise BadInput(f"{run}: not trained yet")
         quick, long = (steps_to(run, profile, LEVEL) for run in (fast, slow))
-        detail = f"{LEVEL:g} dB on held-out crops after {quick:.0f} and {long:.0f} steps"
+        if np.isnan(quick):
+            raise BadInput(f"{fast}: never reaches {LEVEL:g} dB on the held-out crops")
+        never = np.isnan(long)  # then the end of its training is a lower bound
+        long = studies.run(slow, profile).steps if never else long
+        detail = f"{LEVEL:g} dB on held-out crops after {quick:.0f} and {'more than ' * never}{long:.0f} steps"
         return Measured(long / quick, (fast, slow), detail)
     return measure
 
@@ -259,6 +263,7 @@ def ledger(profile: str = "cpu", notebook: str | None = None) -> pd.DataFrame:
 def write(profile: str = "cpu") -> Path:
     """The whole ledger to results/<profile>/claims.csv."""
     path = results(profile) / "claims.csv"
+    rows = ledger(profile)
     with replacing(path) as temporary:
-        ledger(profile).to_csv(temporary, index=False)
+        rows.to_csv(temporary, index=False)
     return path

@@ -99,7 +99,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
         for channel in channels:
             for draw in range(draws if _sigma(channel) else 1):
                 received = send(slr, channel, torch.Generator().manual_seed(draw))
-                sent = same | {"channel": channel, "draw": draw, "lr_bytes": bytes_sent(slr, channel)}
+                size = bytes_sent(slr, channel, torch.Generator().manual_seed(draw))
+                sent = same | {"channel": channel, "draw": draw, "lr_bytes": size}
                 rows.append(sent | _measure("SHRT", model.decode(received, scale), image, scale, channel))
                 if "SLR" in kinds:
                     rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))

@@ -153,11 +153,11 @@ def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: str = 
     errors = rows[bars].fillna(0) if bars else None
     ax.errorbar(rows[x], rows[y], yerr=errors, fmt="o", markersize=5, capsize=3)
     ax.margins(0.12)
-    aside, line = 0.012 * np.ptp(rows[x]), 0.045 * np.ptp(rows[y])
+    aside, line = 0.012 * (np.ptp(rows[x]) or 1), 0.045 * (np.ptp(rows[y]) or 1)
     taken = []  # (x, height) of the labels so far
     for at_x, at_y, text in sorted(zip(rows[x], rows[y], rows[name], strict=True), key=lambda p: p[1]):
         height = at_y
-        while line and any(abs(at_x - other) < 20 * aside and abs(height - h) < line for other, h in taken):
+        while any(abs(at_x - other) < 20 * aside and abs(height - h) < line for other, h in taken):
             height += line / 4
         taken.append((at_x, height))
         ax.annotate(text, (at_x, at_y), (at_x + aside, height), fontsize=7, va="center", annotation_clip=False)

@@ -29,8 +29,8 @@ def stored(name: str, profile: str = "cpu") -> Trained:
 
 def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", kinds: tuple[str, ...] = ("SHRT",)
                 ) -> pd.DataFrame:
-    """Mean scores of stored runs: a row for each run, set and kind, in the order asked for."""
-    rows = [means(scores(stored(name, profile), sets)).assign(run=name) for name in names]
+    """Mean stored scores of runs: a row for each run, set and kind, in the order asked for."""
+    rows = [means(scores(stored(name, profile), sets, measure=False)).assign(run=name) for name in names]
     rows = pd.concat(rows, ignore_index=True)
     rows = rows[rows["kind"].isin(kinds)]
     place = {"set": sets, "kind": kinds, "run": tuple(names)}
@@ -100,13 +100,18 @@ def seed_spread(name: str, set_name: str, profile: str = "cpu") -> float:
     """Half the range of the mean RGB PSNR over the seeds of a run (itself, and its `_seed` siblings); NaN for one."""
     family = [n for n in studies.ALL if n == name or n.startswith(f"{name}_seed")]
     family = [n for n in family if training.is_trained(studies.run(n, profile))]
-    means_ = score_table(family, (set_name,), profile)["psnr_rgb"]
-    return (means_.max() - means_.min()) / 2 if len(family) > 1 else float("nan")
+    if len(family) < 2:
+        return float("nan")
+    found = score_table(family, (set_name,), profile)["psnr_rgb"]
+    return (found.max() - found.min()) / 2
 
 
 @torch.inference_mode()
 def passes(net, image: torch.Tensor, scale: int) -> list[torch.Tensor]:
-    """What lies after each pass of the decoder at a scale: uint8 (3, H, W) -> float images, the last one X_SHR."""
+    """What the decoder has made after each of its passes: uint8 (3, H, W) -> float images (1, 3, ., .).
+
+    The last one is X_SHR for a net without a skip.
+    """
     x = send(net.encode(to_float(image), scale))
     return [x := net.decoder(x) for _ in range(net.passes(scale))]
 
@@ -193,11 +198,12 @@ def models_table(profile: str = "cpu") -> pd.DataFrame:
     rows = []
     for name in available(profile):
         trained = stored(name, profile)
-        mean = means(scores(trained, ("Set5", "Set14", "Sample"))) if (trained.folder / "scores.csv").exists() else None
+        mean = means(scores(trained, ("Set5", "Set14", "Sample"), measure=False))
+        mean = mean[mean["kind"] == "SHRT"]
         row = {"model": name, "network": trained.run.model, "scale": trained.run.scale,
                "params": trained.record["params"], "steps": trained.run.steps}
         for set_name in ("Set5", "Set14", "Sample"):
-            here = mean[(mean["set"] == set_name) & (mean["kind"] == "SHRT")] if mean is not None else ()
+            here = mean[mean["set"] == set_name]
             row[f"{set_name} RGB dB"] = round(here["psnr_rgb"].iloc[0], 2) if len(here) else None
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,12 +1,17 @@
 """What several rooms' tests share: results in a temporary folder, small pictures, real sets where they are."""
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
+import pandas as pd
 import pytest
 import skimage.data
 import torch
 from torch import Tensor
 
-from tadlib import datasets
+from tadlib import datasets, studies, training
+from tadlib.evaluation import COLUMNS
 from tadlib.images import write_png
 
 
@@ -56,6 +61,33 @@ def write_set(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture
+def store(own_results, no_data):
+    """store("aetad", rows, history) leaves a run of the cpu profile whose scores are these; returns its folder.
+
+    A row is what it differs in from a plain score: {"set": "Set14", "image": "a", "psnr_rgb": 30.0}, for instance.
+    """
+
+    def leave(name: str, rows: list[dict] = (), history: dict | None = None):
+        run = studies.run(name)
+        folder = training.folder(run)
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(asdict(run) | {"run": folder.name, "params": 7}))
+        plain = dict.fromkeys(COLUMNS, 0) | asdict(run) | {
+            "run": folder.name, "params": 7, "set": "Set14", "image": "a", "pixels": 100, "kind": "SHRT",
+            "channel": "8bit", "lr_bytes": 50}
+        rows = [plain | row for row in rows]
+        for row in rows:
+            row["sigma"] = float(row["channel"].partition("noise:")[2] or 0)
+        if rows:
+            pd.DataFrame(rows)[COLUMNS].to_csv(folder / "scores.csv", index=False)
+        if history:
+            pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+        return folder
+
+    return leave
 
 
 @pytest.fixture

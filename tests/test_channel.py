@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from tadlib.channel import file_bytes, quantize, send
+from tadlib.channel import bytes_sent, file_bytes, quantize, send
 from tadlib.evaluation import psnr
-from tadlib.images import to_codes, to_float
+from tadlib.images import read_image, to_codes, to_float, to_pil
 
 STAGES = ["8bit", "noise:0.1", "png", "jpeg:90", "jpeg444:90", "webp:80"]
 
@@ -134,6 +134,26 @@ def test_stages_happen_in_the_order_written(photo):
     assert torch.equal(chained, send(send(x, "noise:0.02", generator(5)), "jpeg:90"))
     assert not torch.equal(chained, send(x, "jpeg:90+noise:0.02", generator(5)))
     assert not math.isinf(psnr(to_codes(chained)[0], photo))
+
+
+@pytest.mark.parametrize(("channel", "name", "options"), [
+    ("8bit", "x.png", {}), ("noise:0.1", "x.png", {}), ("png", "x.png", {}), ("webp:80", "x.webp", {"quality": 80}),
+    ("jpeg:30", "x.jpg", {"quality": 30, "subsampling": "4:2:0"}),
+    ("8bit+jpeg444:90", "x.jpg", {"quality": 90, "subsampling": "4:4:4"}),
+    ("8bit + webp:80", "x.webp", {"quality": 80}),  # `send` takes spaces too
+])
+def test_bytes_sent_are_those_of_the_file(photo, tmp_path, channel, name, options):
+    to_pil(photo).save(tmp_path / name, **options)
+    assert bytes_sent(to_float(photo), channel) == (tmp_path / name).stat().st_size
+
+
+def test_the_last_stages_file_is_the_one_that_counts_and_holds_what_the_ones_before_made(photo, tmp_path):
+    first = to_codes(send(to_float(photo), "jpeg:20"))[0]
+    to_pil(first).save(tmp_path / "x.webp", quality=80)
+    to_pil(photo).save(tmp_path / "direct.webp", quality=80)
+    sent = bytes_sent(to_float(photo), "jpeg:20+webp:80")
+    assert sent == (tmp_path / "x.webp").stat().st_size != (tmp_path / "direct.webp").stat().st_size
+    assert psnr(read_image(tmp_path / "x.webp"), to_codes(send(to_float(photo), "jpeg:20+webp:80"))[0]) == math.inf
 
 
 @pytest.mark.parametrize("channel", ["jpg:90", "", "8bit+", "noise:lots", "noise:", "jpeg:best", "gif"])

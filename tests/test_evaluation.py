@@ -1,6 +1,7 @@
 """The written protocol, held against known answers: numbers by hand, scikit-image, and the literature's Set5."""
 from __future__ import annotations
 
+import time
 from math import inf, isnan, log10
 from types import SimpleNamespace
 
@@ -10,9 +11,21 @@ import torch
 import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
-from tadlib.channel import send
-from tadlib.evaluation import COLUMNS, compare, luma, means, psnr, psnr_of_set, score, scores, ssim, verify
-from tadlib.guidance import guidance
+from tadlib.channel import file_bytes, send
+from tadlib.evaluation import (
+    COLUMNS,
+    compare,
+    luma,
+    means,
+    psnr,
+    psnr_of_set,
+    score,
+    scores,
+    seconds_per_megapixel,
+    ssim,
+    verify,
+)
+from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, from_pil, read_image, to_codes, to_float, to_pil, write_png
 from tadlib.networks import build
 from tadlib.training import Run
@@ -164,17 +177,18 @@ def test_a_baseline_has_rows_for_the_large_and_the_small_image(photo):
     assert set(rows["sigma"]) == {0.0}
 
 
-def test_a_network_has_shrb_too_once_for_each_image(photo):
+def test_a_network_has_cross_play_too_once_for_each_image(photo):
     torch.manual_seed(0)
     channels = ("8bit", "noise:0.1", "jpeg:90")
     rows = score(build("aetad_very_small").eval(), {"a": photo}, 4, "bicubic", channels)
     assert sorted(zip(rows["kind"], rows["channel"], strict=True)) == sorted(
-        [("SHRT", c) for c in channels] + [("SLR", c) for c in channels] + [("SHRB", "8bit")])
+        [("SHRT", c) for c in channels] + [("SLR", c) for c in channels] + [("SHRB", "8bit"), ("SLRB", "8bit")])
     assert rows.set_index(["kind", "channel"]).loc[("SHRT", "noise:0.1"), "sigma"] == 0.1
-    assert rows[MEASURES].notna().all(axis=None)
+    assert rows[MEASURES[:4]].notna().all(axis=None)
+    assert rows["ssim_y"].isna().tolist() == (rows["sigma"] > 0).tolist()  # the slow measure only where it is shown
 
 
-def test_shrt_decodes_the_code_and_shrb_the_guidance(photo):
+def test_shrt_decodes_the_code_shrb_the_guidance_and_slrb_is_the_code_enlarged(photo):
     torch.manual_seed(0)
     net = build("aetad_very_small", skip="bicubic").eval()
     rows = score(net, {"a": photo}, 4, "bicubic").set_index("kind")
@@ -184,17 +198,26 @@ def test_shrt_decodes_the_code_and_shrb_the_guidance(photo):
         code = to_codes(net.encode(hr, 4, x_gd))[0]
         shrt = to_codes(net.decode(to_float(code), 4))[0]
         shrb = to_codes(net.decode(to_float(to_codes(x_gd)[0]), 4))[0]
+        slrb = to_codes(upscale(to_float(code), 4))[0]
     assert rows.loc["SHRT", "psnr_rgb"] == psnr(shrt, photo)
     assert rows.loc["SHRT", "psnr_rgb_crop"] == psnr(shrt, photo, 4)
     assert rows.loc["SHRB", "psnr_rgb"] == psnr(shrb, photo)
     assert rows.loc["SLR", "psnr_rgb"] == psnr(code, to_codes(x_gd)[0])
-    assert len({round(v, 3) for v in rows["psnr_rgb"]}) == 3
+    assert rows.loc["SLRB", "psnr_rgb"] == psnr(slrb, photo)
+    assert len({round(v, 3) for v in rows["psnr_rgb"]}) == 4
+    assert rows.loc["SLRB", "lr_bytes"] == rows.loc["SHRT", "lr_bytes"] != rows.loc["SHRB", "lr_bytes"]
+
+
+def test_only_the_kinds_asked_for_are_measured(photo):
+    rows = score(build("tool_x4"), {"a": photo}, 4, "bicubic", kinds=("SHRT", "SLRB"))
+    assert rows["kind"].tolist() == ["SHRT", "SLRB"]
+    assert score(build("tool_x4"), {"a": photo}, 4, "bicubic", kinds=("SHRT",))["kind"].tolist() == ["SHRT"]
 
 
 def test_a_zero_started_tool_scores_as_bicubic(photo):
     tool = score(build("tool_x4"), {"a": photo}, 4, "bicubic").set_index("kind")[MEASURES]
     plain = score(build("bicubic"), {"a": photo}, 4, "bicubic").set_index("kind")[MEASURES]
-    for kind in ("SHRT", "SHRB"):
+    for kind in ("SHRT", "SHRB", "SLRB"):
         assert tool.loc[kind].to_dict() == pytest.approx(plain.loc["SHRT"].to_dict(), abs=1e-6)
 
 
@@ -221,6 +244,7 @@ def test_hr_is_cropped_to_the_scale_at_the_bottom_right(photo):
     rows = score(build("bicubic"), {"a": odd}, 4, "bicubic")
     same = score(build("bicubic"), {"a": photo[:, :92, :124]}, 4, "bicubic")
     pd.testing.assert_frame_equal(rows, same)
+    assert set(rows["pixels"]) == {92 * 124}
 
 
 def test_lr_bytes_are_those_of_the_png(photo, tmp_path):
@@ -230,12 +254,29 @@ def test_lr_bytes_are_those_of_the_png(photo, tmp_path):
     assert rows.loc["SHRT", "lr_bytes"] == (tmp_path / "small.png").stat().st_size
 
 
-def test_noise_is_the_same_in_every_scoring_of_a_seed(photo):
-    def noisy(seed):
-        rows = score(build("bicubic"), {"a": photo}, 4, "bicubic", ("noise:0.05",), seed)
-        return rows.set_index("kind").loc["SHRT", "psnr_rgb"]
+def test_draws_of_noise_differ_and_are_the_same_in_every_scoring(photo):
+    def drawn(draws):
+        rows = score(build("bicubic"), {"a": photo}, 4, "bicubic", ("8bit", "noise:0.05"), ("SHRT",), draws)
+        return rows.set_index(["channel", "draw"])["psnr_rgb"]
 
-    assert noisy(1) == noisy(1) != noisy(2)
+    three = drawn(3)
+    assert three.index.tolist() == [("8bit", 0), ("noise:0.05", 0), ("noise:0.05", 1), ("noise:0.05", 2)]
+    assert three.nunique() == 4
+    pd.testing.assert_series_equal(drawn(2), three.iloc[:3])  # a draw is its own seed
+
+
+def sent(photo, channel):
+    return score(build("bicubic"), {"a": photo}, 4, "bicubic", (channel,), ("SHRT",))["lr_bytes"].item()
+
+
+def test_lr_bytes_of_a_file_sent_are_those_of_that_file(photo):
+    small = to_codes(guidance(to_float(photo), 4))[0]
+    assert sent(photo, "jpeg:30") == len(file_bytes(small, "jpeg", 30)) < sent(photo, "jpeg:90")
+    assert sent(photo, "jpeg:90") < sent(photo, "8bit") == sent(photo, "noise:0.1")
+
+
+def test_lr_bytes_of_a_noisy_file_are_the_same_in_every_scoring(photo):
+    assert len({sent(photo, "noise:0.1+jpeg:90") for _ in range(5)}) == 1
 
 
 def test_colour_is_scored_against_luma(photo):
@@ -251,6 +292,19 @@ def test_psnr_of_set_is_the_mean_and_capped_at_100(photo):
     rows = score(build("bicubic"), images, 4, "bicubic")
     assert slr == 100
     assert shr == pytest.approx(rows.loc[rows["kind"] == "SHRT", "psnr_rgb"].mean(), abs=1e-3)
+
+
+def test_seconds_per_megapixel_tell_down_from_up_and_count_the_hr_pixels():
+    class Slow(torch.nn.Module):
+        def encode(self, hr, scale):
+            time.sleep(0.01)
+            return hr[..., ::scale, ::scale]
+
+        def decode(self, received, scale):
+            time.sleep(0.05)
+
+    down, up = seconds_per_megapixel(Slow(), 4, side=100)  # a hundredth of a megapixel
+    assert 1 <= down < 4 < 5 <= up < 20
 
 
 # ------------------------------------------------------------------------------------------------------- stored scores
@@ -273,7 +327,7 @@ def test_scores_are_stored_and_read_again(trained, write_set, photo):
     own = write_set("own", {"a": photo, "b": 255 - photo})
     rows = scores(trained, (own,))
     assert list(rows.columns) == COLUMNS
-    assert len(rows) == 6  # two images, three kinds
+    assert len(rows) == 8  # two images, four kinds
     facts = rows.iloc[0]
     assert (facts["run"], facts["model"], facts["seed"], facts["scale"]) == ("run-0", "tool_x4", 3, 4)
     assert (facts["task"], facts["skip"], facts["guidance"], facts["set"]) == ("sr", "bicubic", "bicubic", own)
@@ -288,14 +342,56 @@ def test_a_further_channel_is_measured_and_added(trained, write_set, photo):
     scores(trained, (own,))
     both = scores(trained, (own,), ("8bit", "jpeg:90"))
     assert sorted(zip(both["kind"], both["channel"], strict=True)) == [
-        ("SHRB", "8bit"), ("SHRT", "8bit"), ("SHRT", "jpeg:90"), ("SLR", "8bit"), ("SLR", "jpeg:90")]
+        ("SHRB", "8bit"), ("SHRT", "8bit"), ("SHRT", "jpeg:90"), ("SLR", "8bit"), ("SLR", "jpeg:90"),
+        ("SLRB", "8bit")]
+
+
+def test_another_scale_is_scored_and_kept_apart(trained, write_set, photo):
+    own = write_set("own", {"a": photo})
+    trained.network = lambda: build("bicubic")
+    at_4, at_2 = scores(trained, (own,)), scores(trained, (own,), scale=2)
+    assert (set(at_4["scale"]), set(at_2["scale"])) == ({4}, {2})
+    assert at_2["psnr_rgb"].min() > at_4["psnr_rgb"].min() + 1
+    pd.testing.assert_frame_equal(scores(trained, (own,), measure=False), at_4, check_dtype=False)
+
+
+def test_further_draws_are_measured_once(trained, write_set, photo):
+    own = write_set("own", {"a": photo})
+    one = scores(trained, (own,), ("noise:0.1",), kinds=("SHRT",))
+    three = scores(trained, (own,), ("noise:0.1",), kinds=("SHRT",), draws=3)
+    assert three["draw"].tolist() == [0, 1, 2]
+    assert three["psnr_rgb"].iloc[0] == one["psnr_rgb"].item()
+    assert len(trained.asked) == 2
+    scores(trained, (own,), ("noise:0.1",), kinds=("SHRT",), draws=3)
+    scores(trained, (own,), ("noise:0.1",), kinds=("SHRT",))
+    assert len(trained.asked) == 2
+
+
+def test_what_is_not_to_be_measured_is_not(trained, write_set, photo):
+    own = write_set("own", {"a": photo})
+    assert scores(trained, (own,), measure=False).empty
+    scores(trained, (own,))
+    assert set(scores(trained, (own,), ("noise:0.1",), measure=False)["channel"]) == {"8bit"}
+    assert scores(trained, (own,), scale=2, measure=False).empty
+    assert len(trained.asked) == 1
+
+
+def test_what_another_process_stores_meanwhile_is_kept(trained, write_set, photo):
+    one, other = write_set("one", {"a": photo}), write_set("other", {"b": photo})
+
+    def network():  # asked for after the stored rows were read
+        scores(SimpleNamespace(run=trained.run, folder=trained.folder, network=lambda: build("bicubic")), (other,))
+        return build("tool_x4")
+
+    scores(SimpleNamespace(run=trained.run, folder=trained.folder, network=network), (one,))
+    assert set(pd.read_csv(trained.folder / "scores.csv")["set"]) == {one, other}
 
 
 def test_a_disturbed_channel_first_does_not_hide_the_plain_one(trained, write_set, photo):
     own = write_set("own", {"a": photo})
     scores(trained, (own,), ("noise:0.1",))
     plain = scores(trained, (own,), ("8bit",))
-    assert sorted(plain["kind"]) == ["SHRB", "SHRT", "SLR"]
+    assert sorted(plain["kind"]) == ["SHRB", "SHRT", "SLR", "SLRB"]
 
 
 def test_images_named_by_numbers_keep_their_names(trained, write_set, photo):
@@ -318,6 +414,12 @@ def test_means_are_over_images_with_psnr_capped():
     got = means(rows).set_index("kind")
     assert got.loc["SHRT", ["psnr_rgb", "psnr_y_crop", "lr_bytes"]].tolist() == [35, 35, 200]
     assert got.loc["SLR", "psnr_rgb"] == 75
+
+
+def test_means_keep_draws_and_scales_apart():
+    base = dict.fromkeys(COLUMNS, "x") | {"sigma": 0.1} | dict.fromkeys(MEASURES, 30.0)
+    rows = pd.DataFrame([base | {"draw": d, "scale": s, "lr_bytes": 1} for d in (0, 1) for s in (2, 4) for _ in "ab"])
+    assert means(rows)[["draw", "scale"]].to_numpy().tolist() == [[0, 2], [0, 4], [1, 2], [1, 4]]
 
 
 def test_verify_finds_scores_that_do_not_belong_to_the_weights(trained, no_data, monkeypatch, photo):

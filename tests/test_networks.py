@@ -118,6 +118,13 @@ def test_no_tad_passes_the_guidance_on():
     assert torch.equal(net.encode(hr, 4), guidance(hr, 4, "bicubic"))
 
 
+def test_the_guidance_can_be_left_out():
+    assert all(s.added for s in ZOO.values())
+    net, hr = build("aetad_very_small", added=False), image(16, 24)
+    with torch.no_grad():
+        assert torch.equal(net.encode(hr, 4, image(4, 6)), net.encoder(net.encoder(hr)))
+
+
 def test_at_x4_one_encoder_runs_twice_and_the_guidance_is_added_once():
     net, hr = build("aetad_very_small"), image(16, 24)
     guide = image(4, 6, seed=1)

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tadlib import datasets, studies, training
+from tadlib.evaluation import psnr_of_set
 from tadlib.images import BadInput
 from tadlib.networks import ZOO, build
 from tadlib.training import Run, fit, folder, is_trained, on_this_machine
@@ -49,15 +51,26 @@ def weights(trained: training.Trained) -> dict[str, torch.Tensor]:
 
 # ------------------------------------------------------------------------------------------------------- names
 
-@pytest.mark.parametrize(("name", "label"), [
-    ("aetad", "aetad-11e75c4b"),
-    ("no_tad", "no_tad-8055f957"),
-    ("tool_x4", "tool_x4-0a93f09e"),
-    ("tool_x2", "tool_x2-f0e27f85"),
-])
-def test_folder_names_of_committed_runs_are_frozen(name, label):
+FROZEN = {"aetad": "e3fad099", "no_tad": "a8033152", "aetad_very_small": "87064dbb", "aetad_skip2": "a1cdd043",
+          "aetad_very_large": "e863e942", "eps_0": "ea25ebb2", "eps_100_observed": "f6d4851a",
+          "aetad_any_scale": "a23374f6", "tool_x4": "0a93f09e", "tool_x2": "f0e27f85"}
+
+
+def committed_label(name):
     run = studies.run(name, "cpu")
-    assert run.label({n: datasets.known_fingerprint(n) for n in run.train}) == label
+    return run.label({n: datasets.known_fingerprint(n) for n in run.train})
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_folder_names_of_committed_runs_are_frozen(name):
+    assert committed_label(name) == f"{name}-{FROZEN[name]}"
+
+
+def test_every_committed_folder_is_the_label_of_a_run():
+    committed = {r.parent.name for r in (datasets.ROOT / "results" / "cpu" / "runs").glob("*/record.json")}
+    stand_ins = {name for name in committed if "_sample-" in name}  # not in git
+    assert committed
+    assert committed - stand_ins <= {committed_label(name) for name in studies.ALL}
 
 
 def test_a_new_field_with_a_default_orphans_no_run():
@@ -71,7 +84,7 @@ def test_a_new_field_with_a_default_orphans_no_run():
     assert replace(later, brand_new=1.0).label(prints) != TINY.label(prints)
 
 
-def test_every_field_but_name_and_profile_is_in_the_hash(monkeypatch):
+def test_every_field_but_name_profile_and_watch_is_in_the_hash(monkeypatch):
     prints = dict.fromkeys(("SampleTrain", "Sample"), "0123456789abcdef")
 
     def code(run, prints=prints):
@@ -79,10 +92,10 @@ def test_every_field_but_name_and_profile_is_in_the_hash(monkeypatch):
 
     changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
                "alpha": 2.0, "beta": 0.5, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
-               "skip": "bicubic", "noise": 0.1, "train": ("Sample",)}
-    assert {f.name for f in fields(Run)} == {*changes, "name", "profile"}  # a new field: say here what it does
+               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",)}
+    assert {f.name for f in fields(Run)} == {*changes, "name", "profile", "watch"}  # a new field: say what it does
     assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
-    assert code(replace(TINY, name="other", profile="cpu")) == code(TINY)
+    assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)
     assert code(TINY, {"SampleTrain": "another"}) != code(TINY)
     before = code(TINY)
     monkeypatch.setitem(training.RECIPE_VERSION, "modern", 99)
@@ -98,7 +111,7 @@ def test_runs_are_called_what_the_studies_call_them():
 
 def test_profiles_of_a_run():
     cpu, gpu, smoke = (studies.run("aetad", p) for p in ("cpu", "gpu", "smoke"))
-    assert (cpu.steps, cpu.patch, cpu.batch) == (1000, 96, 8)
+    assert (cpu.steps, cpu.patch, cpu.batch) == (1200, 96, 8)
     assert gpu.steps > cpu.steps
     assert (smoke.steps, smoke.train) == (3, ("SampleTrain",))
     assert studies.run("bicubic", "smoke").steps == 0
@@ -127,6 +140,21 @@ def test_a_run_can_change_skip_and_guidance():
     assert replace(TINY, model="aetad_color", scale=1).guide == "y"
 
 
+def test_a_run_can_leave_the_guidance_out_of_the_encoders_output():
+    assert TINY.build().spec.added
+    assert not replace(TINY, added=False).build().spec.added
+
+
+def test_a_step_has_the_runs_scale_or_one_drawn_from_its_scales():
+    assert {TINY.scale_at(step) for step in range(20)} == {2}
+    run = replace(TINY, scales=(2, 4, 8, 16))
+    drawn = [run.scale_at(step) for step in range(400)]
+    assert drawn == [run.scale_at(step) for step in range(400)]  # a resumed run draws the same
+    assert drawn != [replace(run, seed=1).scale_at(step) for step in range(400)]
+    assert all(drawn.count(scale) == pytest.approx(100, abs=35) for scale in run.scales)
+    assert len(set(drawn)) == 4
+
+
 # ------------------------------------------------------------------------------------------------------- fit
 
 def test_fit_trains_on_the_sample_and_leaves_a_whole_run(own_results, no_data):
@@ -143,6 +171,7 @@ def test_fit_trains_on_the_sample_and_leaves_a_whole_run(own_results, no_data):
     history = got.history
     assert history["step"].tolist() == [1, 2, 3]
     assert set(history) == {"step", "seconds", "task", "latent", "gate_open", "of_observed", "of_range",
+                            "of_observed_min", "of_observed_max", "of_range_min", "of_range_max",
                             "held_out_slr", "held_out_shr", "samplecrop_slr", "samplecrop_shr"}
     assert history.notna().all(axis=None)
     assert (history["gate_open"] == 1).all()
@@ -153,6 +182,30 @@ def test_fit_trains_on_the_sample_and_leaves_a_whole_run(own_results, no_data):
 def test_curves_of_real_runs_are_over_the_test_sets_that_are_here(quick, no_data):
     run = replace(TINY, steps=1, profile="cpu")
     assert {"sample_slr", "sample_shr"} <= set(fit(run, quiet=True).history)
+
+
+def test_a_watched_scale_has_its_own_columns_and_changes_nothing_else(quick, monkeypatch, tmp_path):
+    plain = fit(TINY, quiet=True)
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path / "watched"))
+    watched = fit(replace(TINY, watch=(4, 8)), quiet=True)
+    assert watched.folder.name == plain.folder.name
+    assert all(torch.equal(w, weights(watched)[k]) for k, w in weights(plain).items())
+    both = plain.history.columns.drop("seconds")
+    pd.testing.assert_frame_equal(watched.history[both], plain.history[both])
+    assert set(watched.history) - set(plain.history) == {
+        f"{name}_x{scale}_{what}" for name in ("held_out", "samplecrop") for scale in (4, 8) for what in ("slr", "shr")}
+    crop = psnr_of_set(watched.network(), datasets.load("SampleCrop"), 4, "bicubic")
+    last = watched.history.iloc[-1]
+    assert (last["samplecrop_x4_slr"], last["samplecrop_x4_shr"]) == pytest.approx(crop, abs=0.02)  # weights: 16 bit
+
+
+def test_a_point_of_the_curve_is_the_mean_since_the_last_and_the_extremes_of_the_ratio():
+    steps = [{"task": 0.2, "gate_open": True, "of_observed": 4.0, "of_range": 2.0},
+             {"task": 0.4, "gate_open": False, "of_observed": 8.0, "of_range": 1.0}]
+    row = training._history_row(TINY, TINY.build(), training._Progress(step=2, seconds=1.234, terms=steps), {}, "")
+    assert row == pytest.approx({"step": 2, "seconds": 1.23, "task": 0.3, "gate_open": 0.5, "of_observed": 6,
+                                 "of_range": 1.5, "of_observed_min": 4, "of_observed_max": 8, "of_range_min": 1,
+                                 "of_range_max": 2})
 
 
 def test_a_second_fit_loads_and_writes_nothing(quick, batches):
@@ -227,8 +280,8 @@ def whole_and_resumed(run, batches, monkeypatch, tmp_path, meanwhile=lambda: Non
 
 
 @pytest.mark.parametrize("changes", [
-    {"recipe": "modern"}, {"recipe": "report"}, {"noise": 0.1, "epsilon": 1.0, "seed": 2},
-], ids=["modern", "report", "noise"])
+    {"recipe": "modern"}, {"recipe": "report"}, {"noise": 0.1, "epsilon": 1.0, "seed": 2}, {"scales": (2, 4, 8)},
+], ids=["modern", "report", "noise", "scales"])
 def test_a_killed_training_goes_on_as_if_nothing_had_been(quick, each_step, batches, monkeypatch, tmp_path, changes):
     run = replace(TINY, steps=6, **changes)
     whole, resumed = whole_and_resumed(run, batches, monkeypatch, tmp_path)
@@ -236,6 +289,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(quick, each_step, batc
     assert whole.folder != resumed.folder
     assert all(torch.equal(w, weights(resumed)[k]) for k, w in weights(whole).items())
     pd.testing.assert_frame_equal(whole.history.drop(columns="seconds"), resumed.history.drop(columns="seconds"))
+    assert resumed.history["seconds"].is_monotonic_increasing  # those before the kill count too
     assert not list((tmp_path / "checkpoints").rglob("*.pt"))  # done with
 
 
@@ -380,6 +434,18 @@ def test_the_report_rounds_only_in_the_last_fifth():
     assert all(on_grid(step_of(slr, step)) for step in (80, 99))
 
 
+@pytest.mark.parametrize(("recipe", "step", "reaches"), [("report", 7, True), ("report", 8, False),
+                                                         ("modern", 9, True)])
+def test_the_reports_late_rounding_lets_no_gradient_to_the_encoder(recipe, step, reaches):
+    run = replace(TINY, recipe=recipe, steps=10)
+    net = run.build()
+    _, _, slr, shr = training._Pass(run, net)(datasets.Patches(run.train, 32).batch(0, 2, 0), step)
+    shr.sum().backward()
+    assert any(p.grad is not None for p in net.encoder.parameters()) == reaches
+    assert all(p.grad is not None for p in net.decoder.parameters())
+    assert slr.requires_grad  # the latent term still teaches it
+
+
 def test_the_modern_recipe_rounds_from_the_start():
     slr = torch.rand(1, 3, 8, 8) * 1.2 - 0.1
     assert on_grid(training._Pass(replace(TINY, steps=100), TINY.build()).channel(slr, 0))
@@ -406,6 +472,28 @@ def test_one_pass_compares_the_right_images():
     torch.testing.assert_close(guide, expected)
     assert (slr.shape, shr.shape) == (guide.shape, hr.shape)
     assert slr.requires_grad
+
+
+def test_a_pass_works_at_its_steps_scale():
+    run = replace(TINY, scales=(2, 4, 8))
+    step_of, codes = training._Pass(run, run.build()), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    for step in range(8):
+        _, guide, slr, shr = step_of(codes, step)
+        assert guide.shape == slr.shape == (1, 3, 32 // run.scale_at(step), 32 // run.scale_at(step))
+        assert shr.shape == codes.shape
+
+
+@pytest.mark.parametrize(("recipe", "optimizers"), [("report", 1), ("modern", 2)])
+def test_the_time_of_a_step_includes_its_optimizers(recipe, optimizers):
+    stepped = []
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: stepped.append(optimizer))
+    try:
+        seconds = training.seconds_per_step(replace(TINY, recipe=recipe), repeats=2)
+    finally:
+        hook.remove()
+    assert seconds > 0
+    assert len(stepped) == 3 * optimizers  # one to warm up
+    assert len(set(stepped)) == optimizers
 
 
 def test_history_has_about_20_points_denser_at_the_start_and_one_at_the_end():

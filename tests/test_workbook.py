@@ -1,14 +1,15 @@
 """The workbook as a whole: what is committed fits together, and says only what records say."""
 import json
 import re
+from itertools import product
 
 import ipywidgets
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tadlib import batch, networks, plots, report, studies
+from tadlib import batch, datasets, networks, plots, report, studies, training
+from tadlib.__main__ import main
 from tadlib.datasets import ROOT
 from tadlib.evaluation import COLUMNS, verify
 from tadlib.images import BadInput
@@ -36,6 +37,18 @@ def test_a_committed_run_is_complete(name):
     if trained.run.trains:
         steps = trained.history["step"]
         assert steps.is_monotonic_increasing and steps.iloc[-1] == trained.run.steps
+        assert {f"held_out_x{scale}_shr" for scale in trained.run.watch} <= set(trained.history)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_committed_run_is_scored_on_all_that_is_shown_of_it(name, monkeypatch):
+    trained = report.stored(name)
+    monkeypatch.setattr(datasets, "is_here", lambda name: True)  # as where it was scored
+    scores = pd.read_csv(trained.folder / "scores.csv")
+    draws = scores[scores["kind"] == "SHRT"].groupby(["scale", "set", "channel"])["draw"].nunique().to_dict()
+    for todo in studies.scoring(trained.run):
+        for where in product([todo.scale or trained.run.scale], todo.sets, todo.channels):
+            assert draws.get(where, 0) >= (todo.draws if "noise" in where[2] else 1), where
 
 
 def test_a_stored_score_that_its_weights_do_not_give_is_found(tmp_path, monkeypatch):
@@ -52,6 +65,34 @@ def test_a_stored_score_that_its_weights_do_not_give_is_found(tmp_path, monkeypa
     rows.to_csv(path, index=False)
     with pytest.raises(BadInput, match=r"off by 0\.020 dB"):
         verify(trained)
+
+
+def test_train_scores_what_studies_need_or_only_what_is_asked(own_results, no_data, capsys):
+    path = training.folder(studies.run("bicubic", "smoke")) / "scores.csv"
+    assert main(["train", "bicubic", "--profile", "smoke", "--score"]) == 0
+    assert not path.exists()
+    assert main(["train", "bicubic", "--profile", "smoke", "--score", "SampleCrop"]) == 0
+    assert set(pd.read_csv(path)["channel"]) == {"8bit"}
+    assert main(["train", "bicubic", "--profile", "smoke"]) == 0
+    rows = pd.read_csv(path)
+    assert set(rows["channel"]) == {"8bit", *studies.NOISES}
+    assert set(rows["scale"]) == {2, 4, 8, 16}
+    assert capsys.readouterr().out.count(f"{path.parent.name}: 0.0 minutes") == 3
+
+
+def test_the_ledger_is_printed_and_written(own_results, no_data, capsys):
+    assert main(["claims", "--profile", "smoke"]) == 0
+    out = capsys.readouterr().out
+    assert str(own_results / "smoke" / "claims.csv") in out and (own_results / "smoke" / "claims.csv").exists()
+    assert "not testable" in out and "task_aware" in out
+
+
+def test_evaluate_prints_images_and_their_mean(write_set, photo, capsys):
+    own = write_set("own", {"one": photo, "two": 255 - photo})
+    assert main(["evaluate", "--model", "bicubic", "--set", own, "--channel", "jpeg:90"]) == 0
+    images, _, mean = capsys.readouterr().out.partition("\nmean\n")
+    assert " one " in images and " two " in images
+    assert [line.split()[4:6] for line in mean.splitlines()[1:]] == [["SHRT", "jpeg:90"], ["SLR", "jpeg:90"]]
 
 
 def test_the_readme_shows_the_stored_results():
@@ -197,10 +238,3 @@ def test_a_slider_draws_once_for_each_value_and_shows_errors():
 def test_a_viewer_that_cannot_draw_at_all_fails_its_cell():
     with pytest.raises(ZeroDivisionError):
         Viewer(lambda sigma: 1 / 0, sigma=[0.0])
-
-
-def test_score_table_is_in_the_order_asked_for():
-    table = report.score_table(["tool_x4", "bicubic"], ("Set14", "Set5"))
-    assert list(zip(table["set"], table["run"], strict=True)) == [
-        ("Set14", "tool_x4"), ("Set14", "bicubic"), ("Set5", "tool_x4"), ("Set5", "bicubic")]
-    assert np.all(table["kind"] == "SHRT")

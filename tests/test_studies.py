@@ -1,0 +1,102 @@
+"""The tables of runs hang together: every name exists, is what its table says, and is scored on what is shown."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tadlib import datasets, report, studies
+from tadlib.evaluation import KINDS, scores
+from tadlib.networks import ZOO
+from tadlib.training import fit
+
+
+def test_every_list_names_runs_that_exist():
+    named = {*studies.ARCHITECTURES, *studies.NOISY, *studies.OTHER_SCALES, *studies.TABLE_3}
+    named |= {name for grid in studies.EPSILON.values() for name in grid.values()}
+    assert named <= set(studies.ALL)
+    sliced = [name for part in studies.GPU_SLICES.values() for name in part.runs]
+    assert len(set(sliced)) == len(sliced) and set(sliced) <= set(studies.ALL)
+
+
+def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
+    for reading, grid in studies.EPSILON.items():
+        for epsilon, name in grid.items():
+            run = studies.ALL[name]
+            assert (run.epsilon, run.reading) == (epsilon, reading) or (name == "eps_0" and run.epsilon == 0)
+
+
+def test_study_nets_are_trained_equally():
+    study = [run for run in studies.ALL.values() if run.steps and run.name not in ("tool_x4", "tool_x2")]
+    assert {(run.steps, run.batch, run.patch) for run in study} == {(studies.STEPS, 8, 96)}
+    runs = [studies.ALL[name] for name in studies.ARCHITECTURES]
+    assert all((run.model, run.scale, run.beta) == (run.name, 4, 0.02) for run in runs)
+    assert len({run.recipe for run in runs}) == 1
+
+
+def test_the_epsilon_study_differs_in_the_ball_alone():
+    runs = [studies.ALL[name] for grid in studies.EPSILON.values() for name in grid.values()]
+    assert {(run.model, run.alpha, run.beta, run.latent, run.noise, run.seed) for run in runs} == {
+        ("aetad", 1, 0.1, "l1", 0, 0)}
+
+
+def todo(name: str, profile: str = "cpu") -> list[studies.Scoring]:
+    return studies.scoring(studies.run(name, profile))
+
+
+@pytest.mark.parametrize("name", studies.ALL)
+def test_every_run_is_scored_on_the_main_sets_first(name):
+    first, *further = todo(name)
+    assert first.sets == ("Sample", "Set5", "Set14")
+    assert first.scale is None and first.kinds == KINDS
+    large = [s for s in further if "Urban100" in s.sets]
+    assert bool(large) == (name in studies.TABLE_3)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_noise_is_drawn_more_than_once_and_on_one_set(monkeypatch, here):
+    monkeypatch.setattr(datasets, "is_here", lambda name: here or name == "Sample")
+    for name in studies.ALL:
+        noisy = [s for s in todo(name) if "noise:0.11" in s.channels]
+        assert [(s.sets, s.channels) for s in noisy] == (
+            [(("Set14" if here else "Sample",), studies.NOISES)] if name in studies.NOISY else [])
+        assert all(s.draws > 1 for s in noisy)
+
+
+def test_other_scales_are_those_of_the_table():
+    scored = {name: {s.scale for s in todo(name) if s.scale} for name in studies.ALL}
+    assert {name for name, at in scored.items() if at == {2, 8, 16}} == set(studies.OTHER_SCALES)
+    assert scored["aetad_x2"] == {4}
+    for name in studies.OTHER_SCALES:
+        net = ZOO[studies.ALL[name].model]
+        assert net.step == 2 or not net.decoder  # any power of two
+
+
+def test_the_original_is_sent_as_files_and_nothing_else():
+    assert {s.channels for s in todo("original")} == {studies.FILES_OF_HR}
+    assert {"jpeg:90", "webp:2"} <= set(studies.FILES_OF_HR)
+    assert not any("jpeg:90" in s.channels for name in studies.ALL if name != "original" for s in todo(name))
+
+
+def test_a_stand_in_is_scored_as_the_run_it_stands_in_for():
+    run = studies.run("eps_0")
+    assert studies.scoring(replace(run, name="eps_0_sample")) == studies.scoring(run)
+
+
+def test_in_a_smoke_run_all_is_on_the_crop():
+    for name in studies.ALL:
+        assert {s.sets for s in todo(name, "smoke")} == {("SampleCrop",)}
+
+
+def test_what_is_scored_once_fills_the_tables(own_results, no_data):
+    """The scorings of two baselines, carried out as `train` does, on the smoke profile; tables add nothing to them."""
+    for name in ("bicubic", "original"):
+        trained = fit(studies.run(name, "smoke"))
+        for wanted in studies.scoring(trained.run):
+            scores(trained, *wanted)
+    path = report.stored("bicubic", "smoke").folder / "scores.csv"
+    before = path.read_bytes()
+    assert report.noise_table(["bicubic"], "smoke")["sigma"].tolist() == [0, *studies.SIGMAS]
+    assert report.scale_table(["bicubic"], "smoke").notna().all(axis=None)
+    assert report.rate_distortion([], "smoke")[1]["channel"].tolist() == list(studies.FILES_OF_HR)
+    assert path.read_bytes() == before
