@@ -182,7 +182,9 @@ def verify(trained, tolerance: float = 0.01) -> float:
     name = known[0] if known else None
     if name is None:
         raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
-    fresh = score(trained.network(), datasets.load(name), trained.run.scale, trained.run.guide, kinds=("SHRT", "SLR"))
+    channel = stored.loc[(stored["set"] == name) & (stored["kind"] == "SHRT"), "channel"].iloc[0]
+    fresh = score(trained.network(), datasets.load(name), trained.run.scale, trained.run.guide, (channel,),
+                  ("SHRT", "SLR"))
     both = stored[stored["set"] == name].merge(fresh, on=["image", "kind", "channel", "draw"], suffixes=("", "_now"))
     worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
     if len(both) < len(fresh) or worst.max() > tolerance:

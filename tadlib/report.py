@@ -139,6 +139,8 @@ def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.
             one = here[here["model"] == name]
             ax.plot(one["bits"], one["psnr_rgb"], "s", label=f"{name}, small image as PNG")
         ax.set(xscale="log", xlabel="bits per HR pixel", ylabel="RGB PSNR, dB", title=set_name)
+        ax.set_xticks((0.25, 0.5, 1, 2, 4), ("0.25", "0.5", "1", "2", "4"))
+        ax.set_xticks((), minor=True)
         ax.legend(fontsize=7)
     return figure, table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from tadlib.datasets import TEST_SETS, here_or_sample
+from tadlib.datasets import TEST_SETS
 from tadlib.evaluation import KINDS
 from tadlib.networks import ZOO
 from tadlib.training import PROFILES, Run
@@ -120,7 +120,7 @@ class Scoring(NamedTuple):
 def scoring(run: Run) -> list[Scoring]:
     """What is measured of a run once it is trained, while its weights are here."""
     name = run.name.removesuffix("_sample")
-    main = ("SampleCrop",) if run.profile == "smoke" else here_or_sample(("Set14",))
+    main = ("SampleCrop",) if run.profile == "smoke" else ("Sample",) if run.name != name else ("Set14",)
     todo = [Scoring(sets(run.profile)[:3])]  # the sample, Set5, Set14
     if name in TABLE_3 and run.profile != "smoke":
         todo.append(Scoring(sets(run.profile)[3:], kinds=("SHRT", "SLR")))
