@@ -136,7 +136,7 @@ def _quicker(fast: str, slow: str):
             raise BadInput(f"{fast}: never reaches {LEVEL:g} dB on the held-out crops")
         never = np.isnan(long)  # then the end of its training is a lower bound
         long = studies.run(slow, profile).steps if never else long
-        detail = f"{LEVEL:g} dB on held-out crops after {quick:.0f} and {'more than ' * never}{long:.0f} steps"
+        detail = f"{LEVEL:g} dB on held-out crops after {quick:.0f} and {'more than ' * bool(never)}{long:.0f} steps"
         return Measured(long / quick, (fast, slow), detail)
     return measure
 
