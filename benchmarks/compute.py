@@ -13,14 +13,15 @@ from tadlib import studies
 from tadlib.channel import send
 from tadlib.guidance import guidance
 from tadlib.losses import latent_loss, task_loss
-from tadlib.training import _optimizers, _Pass, fastest_precision, machine
+from tadlib.runs import machine
+from tadlib.training import Pass, fastest_precision, make_optimizers
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def ours(run):
     net = run.build().to(DEVICE, memory_format=torch.channels_last)
-    step, optimizers = _Pass(run, net), _optimizers(run, net)
+    step, optimizers = Pass(run, net), make_optimizers(run, net)
     fast = fastest_precision(DEVICE) == "bf16-mixed"
 
     def train(codes):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tadlib import datasets, studies
 from tadlib.images import read_image
-from tadlib.training import machine
+from tadlib.runs import machine
 
 
 class Files(Dataset):

@@ -14,7 +14,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TAD_RESULTS": folder, "TAD_CHECKPOINTS": folder}
-        from tadlib.training import Run, fit, machine
+        from tadlib.runs import Run, machine
+        from tadlib.training import fit
 
         curves = {}
         for recipe, beta in (("report", 0.1), ("modern", 0.02)):  # the report's alpha : beta is 10 : 1

@@ -207,7 +207,7 @@ def _slice(options) -> int:
 
 
 def _speed(options) -> None:
-    from tadlib.report import measure_speed
+    from tadlib.speed import measure_speed
 
     print(measure_speed(options.profile))
 

@@ -16,7 +16,8 @@ import pandas as pd
 from tadlib import report, studies
 from tadlib.evaluation import scores
 from tadlib.images import BadInput, replacing
-from tadlib.training import is_trained, results
+from tadlib.runs import is_trained, results
+from tadlib.speed import speed_table
 
 SETS = ("Set5", "Set14")  # where nothing else is said: the worse of the two counts
 LEVEL = 27.0  # dB on the held-out crops: "converged" for a comparison of speeds
@@ -87,6 +88,16 @@ def difference(a: pd.Series, b: pd.Series, seed: int = 0) -> tuple[float, float,
     rng = np.random.default_rng(seed)
     resampled = d[rng.integers(0, len(d), (10_000, len(d)))].mean(1)
     return float(d.mean()), *map(float, np.quantile(resampled, (0.025, 0.975)))
+
+
+def differences(pairs: list[tuple[str, str]], sets: tuple[str, ...], profile: str = "cpu") -> pd.DataFrame:
+    """A row for each pair of runs and set: RGB dB by which the first exceeds the second, with its 95 % interval."""
+    rows = []
+    for a, b in pairs:
+        for name in sets:
+            value, low, high = difference(images(a, profile, name), images(b, profile, name))
+            rows.append({"pair": f"{a} - {b}", "set": name, "dB": value, "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def _sets(profile: str, wanted: tuple[str, ...] = SETS) -> tuple[str, ...]:
@@ -173,7 +184,7 @@ def _beyond_its_scale(profile: str) -> Measured:
 def _speed(profile: str) -> Measured:
     if not (results(profile) / "speed.csv").exists():
         raise BadInput("speed.csv: not measured yet (python -m tadlib speed)")
-    table = report.speed_table(profile).set_index(["model", "scale"])
+    table = speed_table(profile).set_index(["model", "scale"])
     both = [sum(table.loc[(m, 4), ["down s/MP", "up s/MP"]]) for m in ("aetad", "aetad_very_small")]
     return Measured(both[0] / both[1], ("aetad", "aetad_very_small"), f"{both[0]:.2f} and {both[1]:.2f} s a megapixel")
 

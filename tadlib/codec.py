@@ -30,8 +30,8 @@ from tadlib.images import (
     write_png,
 )
 from tadlib.networks.zoo import radius
+from tadlib.runs import Trained, is_trained, stored
 from tadlib.studies import ALL, run
-from tadlib.training import Trained, is_trained, stored
 
 CHUNK = "tad"
 TILE = 768  # HR pixels a side: bounds the memory, costs about a tenth of the time in overlap

@@ -11,7 +11,6 @@ that was sent: the channel's, else a PNG.
 """
 from __future__ import annotations
 
-import time
 from math import inf, log10
 from pathlib import Path
 
@@ -126,7 +125,7 @@ def _sigma(channel: str) -> float:
 
 def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",), scale: int | None = None,
            kinds: tuple[str, ...] = KINDS, draws: int = 1, measure: bool = True) -> pd.DataFrame:
-    """The rows of a trained run (training.Trained) for these sets and channels at its scale or another, in COLUMNS.
+    """The rows of a trained run (runs.Trained) for these sets and channels at its scale or another, in COLUMNS.
 
     Stored rows are read; what is missing is measured (unless `measure` is False), if the set is here, and stored
     beside them.
@@ -213,19 +212,3 @@ def psnr_of_set(model: TAD, images: dict[str, Tensor], scale: int, guide: str, f
         out.append((min(100.0, psnr(to_codes(received)[0], to_codes(x_gd)[0])),
                     min(100.0, psnr(to_codes(shr)[0].cpu(), image))))
     return tuple(np.mean(out, axis=0).tolist())
-
-
-@torch.inference_mode()
-def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int = 3) -> tuple[float, float]:
-    """(down, up): what encoding and decoding take for a million HR pixels, float32, the best of some repeats."""
-    hr = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-    model = model.eval().to(memory_format=torch.channels_last)
-    down, up = [], []
-    for _ in range(repeats + 1):  # the first one warms up
-        start = time.perf_counter()
-        received = send(model.encode(hr, scale))
-        middle = time.perf_counter()
-        model.decode(received, scale)
-        down.append(middle - start)
-        up.append(time.perf_counter() - middle)
-    return min(down[1:]) * 1e6 / side**2, min(up[1:]) * 1e6 / side**2

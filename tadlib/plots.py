@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tadlib.images import replacing
 from tadlib.networks.zoo import Spec, layers
-from tadlib.training import results
+from tadlib.runs import results
 
 sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
 
@@ -145,6 +145,21 @@ def points(rows: pd.DataFrame, x: str, y: str, name: str, xlabel: str, ylabel: s
     ax = figure.subplots()
     label_points(ax, rows, x, y, name, bars)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return figure
+
+
+def fronts(rows: pd.DataFrame, x: str, y: str, by: str, name: str, xlabel: str, ylabel: str) -> Figure:
+    """A panel for each value of the column `set`; in it a line of labelled points for each value of `by`."""
+    sets = list(rows["set"].unique())
+    figure = Figure(figsize=(5.2 * len(sets), 4.4), layout="constrained")
+    for ax, set_name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        here = rows[rows["set"] == set_name]
+        label_points(ax, here, x, y, name)
+        for group, one in here.groupby(by, sort=False):
+            one = one.sort_values(x)
+            ax.plot(one[x], one[y], "o-", markersize=5, label=group)
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=set_name)
+        ax.legend(fontsize=8)
     return figure
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import html
-import math
 import tomllib
 from pathlib import Path
 
@@ -10,21 +9,21 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from tadlib import networks, studies, training
+from tadlib import networks, runs, studies
 from tadlib.channel import send
 from tadlib.codec import available
 from tadlib.datasets import ROOT, is_here
-from tadlib.evaluation import means, scores, seconds_per_megapixel
-from tadlib.images import replacing, to_float
+from tadlib.evaluation import means, scores
+from tadlib.images import to_float
 from tadlib.networks.tad import multiply_adds
-from tadlib.training import Trained
+from tadlib.runs import Trained
 
 README_MARKS = ("<!-- results: made by `python -m tadlib readme` from results/cpu -->", "<!-- end of results -->")
 
 
 def stored(name: str, profile: str = "cpu") -> Trained:
     """A stored run by name."""
-    return training.stored(studies.run(name, profile))
+    return runs.stored(studies.run(name, profile))
 
 
 def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", kinds: tuple[str, ...] = ("SHRT",)
@@ -50,33 +49,6 @@ def best_set(profile: str) -> str:
     return scored_sets("aetad", profile, ("Set14",))[0]
 
 
-def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
-    """Time every super-resolution net, alone on this machine, and write results/<profile>/speed.csv."""
-    rows = []
-    for model, spec in networks.ZOO.items():
-        if spec.task != "sr":
-            continue
-        for scale in (2, 4):
-            net = networks.build(model)
-            if spec.decoder and not spec.luma and round(math.log(scale, spec.step)) != math.log(scale, spec.step):
-                continue
-            down, up = seconds_per_megapixel(net, scale, side)
-            run = training.Run(model, model, scale=scale)
-            step = training.seconds_per_step(run, 5) if net.parameters_count and profile != "smoke" else None
-            rows.append({"model": model, "scale": scale, "params": net.parameters_count, "down s/MP": down,
-                         "up s/MP": up, "training s/step": step, "side": side, **training.machine()})
-    path = training.results(profile) / "speed.csv"
-    with replacing(path) as temporary:
-        pd.DataFrame(rows).round(4).to_csv(temporary, index=False)
-    return path
-
-
-def speed_table(profile: str = "cpu") -> pd.DataFrame:
-    """What `measure_speed` stored, measured now (roughly) where it is missing. The machine stands in each row."""
-    path = training.results(profile) / "speed.csv"
-    return pd.read_csv(path if path.exists() else measure_speed(profile, 480 if profile == "cpu" else 64))
-
-
 def quoted() -> dict:
     """Numbers that others printed, by name, each with its source (data/quoted.toml)."""
     return tomllib.loads((ROOT / "data" / "quoted.toml").read_text())
@@ -99,7 +71,7 @@ def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
 def seed_spread(name: str, set_name: str, profile: str = "cpu") -> float:
     """Half the range of the mean RGB PSNR over the seeds of a run (itself, and its `_seed` siblings); NaN for one."""
     family = [n for n in studies.ALL if n == name or n.startswith(f"{name}_seed")]
-    family = [n for n in family if training.is_trained(studies.run(n, profile))]
+    family = [n for n in family if runs.is_trained(studies.run(n, profile))]
     if len(family) < 2:
         return float("nan")
     found = score_table(family, (set_name,), profile)["psnr_rgb"]
@@ -174,6 +146,27 @@ def noise_gain(name: str, profile: str = "cpu", sigma: float = 0.01) -> dict:
     return {"run": name, "clean dB": means(rows).query("kind == 'SHRT' and sigma == 0")["psnr_rgb"].mean(),
             "X_SLR from guidance, levels": close**0.5,
             "gain": max(0.0, shrt[sigma] - shrt[0.0]) ** 0.5 / (255 * sigma)}
+
+
+def front_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
+    """What likeness costs: a row for each run and for the held-out crops and the study's main set.
+
+    Columns run, folder, term (of the latent loss), weight (beta), epsilon, set, slr (RGB PSNR of X_SLR against the
+    guidance, dB) and shr (of X_SHR against the truth). On the held-out crops: the end of the learning curve.
+    """
+    rows = []
+    for name in names:
+        trained = stored(name, profile)
+        run = trained.run
+        term = {"l1": "ball" if 0 < run.epsilon < 100 else "L1", "l2": "squared", "hinge": "hinge"}[run.latent]
+        same = {"run": name, "folder": trained.folder.name, "term": term,
+                "weight": 0.0 if run.epsilon == 100 else run.beta, "epsilon": run.epsilon}  # 100 %: no latent term
+        last = trained.history.iloc[-1]
+        rows.append(same | {"set": "held-out crops", "slr": last["held_out_slr"], "shr": last["held_out_shr"]})
+        set_name = best_set(profile)
+        mean = means(scores(trained, (set_name,), measure=False)).set_index("kind")["psnr_rgb"]
+        rows.append(same | {"set": set_name, "slr": mean["SLR"], "shr": mean["SHRT"]})
+    return pd.DataFrame(rows)
 
 
 def share_open(history: pd.DataFrame) -> float:

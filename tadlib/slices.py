@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tadlib import studies
 from tadlib.images import BadInput
-from tadlib.training import checkpoints, folder, is_trained, results
+from tadlib.runs import checkpoints, folder, is_trained, results
 
 FILE_LIMIT = 15 * 2**20  # bytes of a packed file
 

@@ -1,6 +1,6 @@
 """Which runs exist, at which profile, and which notebook needs them. A new run is one line here.
 
-Study nets are the report's, trained equally (as many steps of the same batch: the defaults of training.Run) and
+Study nets are the report's, trained equally (as many steps of the same batch: the defaults of runs.Run) and
 compared with each other. Tool nets are what a person uses, trained longer. The two are never mixed in one figure
 without saying so.
 """
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from tadlib.datasets import TEST_SETS
 from tadlib.evaluation import KINDS
 from tadlib.networks import ZOO
-from tadlib.training import PROFILES, Run
+from tadlib.runs import PROFILES, Run
 
-SCORED = ("Sample", *(s for s in TEST_SETS if s != "Urban100"))  # that one is as large as five times the others
+SCORED = ("Sample", *TEST_SETS)
 FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
 GPU_STEPS = {"study": 6_000, "tool": 20_000}  # of batch 16, by family of the network
 
@@ -25,11 +25,12 @@ def _study(name: str, model: str = "aetad", **fields) -> Run:
     return Run(name, model, **({"steps": STEPS} | fields))
 
 
-ARCHITECTURES = ["aetad", "no_tad", "aetad_very_small", "aetad_skip2", "aetad_very_large", "aetad_direct4"]
+ARCHITECTURES = ["vdsr", "no_tad", "aetad_very_small", "aetad_small", "aetad", "aetad_skip", "aetad_skip2",
+                 "aetad_large", "aetad_very_large", "aetad_direct4", "conv_only", "conv_only_large",
+                 "conv_only_very_large", "conv_only_very_large2"]
 _STUDY = [
     *(_study(name, name) for name in ARCHITECTURES),
-    *(_study(name, name) for name in ("vdsr", "aetad_small", "aetad_large", "aetad_skip", "conv_only",
-                                      "conv_only_large", "conv_only_very_large", "conv_only_very_large2")),
+    _study("aetad_direct4_long", "aetad_direct4", steps=5800),  # the minutes of aetad (speed.csv: a fifth a step)
     # the epsilon-ball, at the report's alpha : beta = 10 : 1 (at 50 : 1, all other runs, it is never reached)
     _study("eps_0", beta=0.1),
     *(_study(f"eps_{e}_observed", beta=0.1, epsilon=e, reading="observed") for e in (10, 20, 50, 100)),
@@ -53,10 +54,11 @@ _KINK = [
     *(_study(f"kink_ball_{e:g}", "tool_x4", beta=0.1, epsilon=e) for e in (0.5, 1, 2)),
     *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (1, 5)),
     *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
-    _study("tool_x4_report", "tool_x4", recipe="report", beta=0.1),
+    _study("tool_x4_report", "tool_x4", recipe="report"),
 ]
+KINK = tuple(run.name for run in _KINK if run.recipe == "modern")
 _TOOLS = [
-    Run("tool_x4", "tool_x4", scale=4, steps=3000, batch=16, beta=0.045),
+    Run("tool_x4", "tool_x4", scale=4, steps=8000, batch=16, beta=0.045),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
 ]
 _BASELINES = [
@@ -70,22 +72,28 @@ ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _TOOLS}
 # The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
 # (notebook 01 shows so from its record), and not trained again.
 EPSILON = {
-    "observed": {0: "eps_0", 1: "eps_0", 10: "eps_10_observed", 100: "eps_100_observed"},
-    "range": {0: "eps_0", 0.25: "eps_0", 1: "eps_1"},
+    "observed": {0: "eps_0", 1: "eps_0", 10: "eps_10_observed", 20: "eps_20_observed", 50: "eps_50_observed",
+                 100: "eps_100_observed"},
+    "range": {0: "eps_0", 0.25: "eps_0", 0.5: "eps_0.5", 1: "eps_1", 2: "eps_2", 5: "eps_5"},
 }
 SIGMAS = (0.01, 0.02, 0.05, 0.11, 0.22, 0.33, 0.5)  # of the noise on X_SLR; the report's range, denser where it acts
 NOISES = tuple(f"noise:{s}" for s in SIGMAS)
 NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.values()), "noise_trained",
          "tool_x4")
+VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
+RECIPES = {"aetad": ("eps_0", "aetad_report"), "tool_x4": ("kink_l1_0.02", "tool_x4_report")}  # modern, report
+SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small")}
+LIKENESS = ("aetad_beta0.005", "aetad", "eps_0", "aetad_beta0.3", "eps_100_observed")  # aetad by latent weight; none
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4",
            "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
-    "01_epsilon_study": list(NOISY),
+    "01_epsilon_study": [*NOISY, *KINK],
     "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
-                              "aetad_x2", "aetad_any_scale"],
+                              "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS,
+                              *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
 }
 
 

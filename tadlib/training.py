@@ -1,26 +1,20 @@
-"""fit(run): load it if it is there, go on if it is half done, train it otherwise.
-
-A run's folder below results/<profile>/runs holds record.json, history.csv, scores.csv (evaluation.py) and, where
-something loads them, weights.safetensors. Its name is the run's name and a hash of what differs from the defaults.
-"""
+"""fit(run): load it if it is there, go on if it is half done, train it otherwise."""
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import math
 import os
-import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,138 +24,9 @@ from tadlib.evaluation import psnr_of_set
 from tadlib.guidance import guidance
 from tadlib.images import BadInput, replacing, to_float
 from tadlib.losses import latent_loss, task_loss
-from tadlib.networks import TAD, build, spec
+from tadlib.networks import TAD
 from tadlib.optim import Muon
-
-RECIPE_VERSION = {"modern": 1, "report": 1}  # raise one when its code changes results: its runs get new names
-PROFILES = ("smoke", "cpu", "gpu")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: everything that its result depends on, and nothing else. A new field needs a default."""
-
-    name: str  # what the study calls it
-    model: str  # a row of the zoo
-    scale: int = 4
-    steps: int = 1000
-    batch: int = 8
-    patch: int = 96
-    seed: int = 0
-    recipe: str = "modern"  # "modern": Muon, rounding throughout; "report": the 2019 schedule
-    alpha: float = 1.0  # L = alpha L_TASK + beta L_LATENT
-    beta: float = 0.02
-    latent: str = "l1"
-    epsilon: float = 0.0
-    reading: str = "range"  # of epsilon (losses.READINGS)
-    guidance: str = ""  # "" the task's own: bicubic, or Y for colour; "bilinear" as in the report's text
-    skip: str = ""  # "" as the zoo's row says
-    noise: float = 0.0  # sigma of the channel in training, drawn from 0..noise for each batch
-    added: bool = True  # X_GD is added to the encoder's output (Fig. 9 asks what that is worth)
-    scales: tuple[int, ...] = ()  # drawn for each batch in place of `scale`: changing numbers of passes
-    train: tuple[str, ...] = ("DIV2K_crops", "BSDS_train")
-    watch: tuple[int, ...] = ()  # further scales that the learning curve shows; changes no result
-    profile: str = "cpu"
-
-    @property
-    def guide(self) -> str:
-        return self.guidance or spec(self.model).guided
-
-    def build(self) -> TAD:
-        """The freshly initialised network of this run; the same for the same seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added)
-
-    def scale_at(self, step: int) -> int:
-        """The scale of a training step: the run's, or one of `scales`, the same for the same seed and step."""
-        if not self.scales:
-            return self.scale
-        rng = torch.Generator().manual_seed(self.seed * 15_485_863 + step)
-        return self.scales[torch.randint(len(self.scales), (), generator=rng).item()]
-
-    def label(self, prints: dict[str, str | None]) -> str:
-        """The folder's name, given each training set's fingerprint."""
-        default = {f.name: f.default for f in fields(self)}
-        differing = {k: v for k, v in asdict(self).items() if v != default[k] and k not in ("name", "profile", "watch")}
-        text = json.dumps([differing, RECIPE_VERSION[self.recipe], [prints[n] for n in self.train]], sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-    @property
-    def trains(self) -> bool:
-        """False for a baseline that has no parameters."""
-        return bool(spec(self.model).encoder or spec(self.model).decoder)
-
-
-def results(profile: str) -> Path:
-    """Where a profile's records, tables and figures lie; $TAD_RESULTS moves all of it."""
-    return Path(os.environ.get("TAD_RESULTS") or datasets.ROOT / "results") / profile
-
-
-def checkpoints(profile: str) -> Path:
-    """Where unfinished trainings wait, outside git; $TAD_CHECKPOINTS moves them."""
-    root = os.environ.get("TAD_CHECKPOINTS")
-    return (Path(root) if root else datasets.ROOT / "build" / "checkpoints") / profile
-
-
-def folder(run: Run) -> Path:
-    """The run's folder: that of the committed copy of its training data if it exists, else that of the data at hand."""
-    runs = results(run.profile) / "runs"
-    known = runs / run.label({n: datasets.known_fingerprint(n) for n in run.train})
-    if (known / "record.json").exists() or not all(map(datasets.is_here, run.train)):
-        return known
-    return runs / run.label({n: datasets.fingerprint(n) for n in run.train})
-
-
-def is_trained(run: Run) -> bool:
-    return (folder(run) / "record.json").exists()
-
-
-def on_this_machine(run: Run) -> Run:
-    """The run itself if it is trained or its data are here; else the same on the bundled sample, named so."""
-    if is_trained(run) or all(map(datasets.is_here, run.train)):
-        return run
-    return replace(run, name=f"{run.name}_sample", train=("SampleTrain",))
-
-
-@dataclass
-class Trained:
-    """What a run left: its record, its curve, and its network where the weights are kept."""
-
-    run: Run
-    folder: Path
-
-    @property
-    def record(self) -> dict:
-        return json.loads((self.folder / "record.json").read_text())
-
-    @property
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "history.csv")
-
-    @property
-    def has_weights(self) -> bool:
-        return (self.folder / "weights.safetensors").exists() or not self.run.trains
-
-    def network(self) -> TAD:
-        """The trained network in evaluation mode, float32. Raises BadInput where its weights are missing or unfit."""
-        model = self.run.build().eval()
-        if self.run.trains:
-            path = self.folder / "weights.safetensors"
-            try:
-                model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-            except FileNotFoundError:
-                raise BadInput(f"{path}: this run keeps no weights; train it again with --retrain") from None
-            except Exception as error:  # safetensors has an error class of its own; torch raises RuntimeError
-                reason = str(error).splitlines()[0]
-                raise BadInput(f"{path}: not the weights of {self.run.model} ({reason})") from None
-        return model.to(memory_format=torch.channels_last)
-
-
-def stored(run: Run) -> Trained:
-    """What the run left on this machine, or its stand-in on the bundled sample; its folder may not exist yet."""
-    run = on_this_machine(run)
-    return Trained(run, folder(run))
+from tadlib.runs import RECIPE_VERSION, Run, Trained, checkpoints, machine, stored
 
 
 def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
@@ -212,29 +77,6 @@ def _faster_on_cpu() -> str:
     return min(seconds, key=seconds.get)
 
 
-def seconds_per_step(run: Run, repeats: int = 1) -> float:
-    """What one training step of this run takes on this machine now: the median of so many, after one to warm up."""
-    raw = run.build().to(memory_format=torch.channels_last)
-    codes = torch.randint(0, 256, (run.batch, 3, run.patch, run.patch), dtype=torch.uint8)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fast = fastest_precision(device) == "bf16-mixed"
-    net, codes = _Pass(run, raw).to(device), codes.to(device)
-    optimizers = _optimizers(run, raw)
-    times = []
-    for step in range(repeats + 1):
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            hr, _, _, shr = net(codes, step)
-        task_loss(shr, hr).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:]))
-
-
 # ---------------------------------------------------------------------------------------------------- one training
 
 def _schedule(run: Run, step: int) -> float:
@@ -247,7 +89,7 @@ def _schedule(run: Run, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, run.steps - warm)))
 
 
-def _optimizers(run: Run, model: TAD) -> list[torch.optim.Optimizer]:
+def make_optimizers(run: Run, model: TAD) -> list[torch.optim.Optimizer]:
     if run.recipe == "report":  # Adam as printed (section 4)
         return [torch.optim.Adam(model.parameters(), lr=4e-4, betas=(0.9, 0.999), eps=1e-8)]
     inner = model.inner_convolutions()
@@ -297,9 +139,9 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
 
     raw = run.build().to(memory_format=torch.channels_last)
     average = run.build().to(fabric.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    raw_optimizers = _optimizers(run, raw)
+    raw_optimizers = make_optimizers(run, raw)
     rates = [[g["lr"] for g in o.param_groups] for o in raw_optimizers]
-    model, *optimizers = fabric.setup(_Pass(run, raw), *raw_optimizers)
+    model, *optimizers = fabric.setup(Pass(run, raw), *raw_optimizers)
 
     saved = checkpoints(run.profile) / target.name / "state.pt"
     progress = _Progress()
@@ -368,7 +210,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     shutil.rmtree(saved.parent, ignore_errors=True)
 
 
-class _Pass(torch.nn.Module):
+class Pass(torch.nn.Module):
     """One training step's forward pass, from codes to all that the loss compares, in float32 but for the layers.
 
     Codes go in as uint8 because Fabric turns floats that go into a module into bf16, in which 8 bits do not fit.
@@ -435,19 +277,6 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
     }
     with replacing(target / "record.json") as temporary:  # last: it is what says that the run is complete
         temporary.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def machine() -> dict:
-    """What computed: processor, cores, versions."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": cpu, "threads": torch.get_num_threads(), "gpu": gpu,
-            "python": platform.python_version(), "torch": torch.__version__}
 
 
 def _save(path: Path, state: dict) -> None:

@@ -10,7 +10,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
-from tadlib import datasets, studies, training
+from tadlib import datasets, runs, studies
 from tadlib.evaluation import COLUMNS
 from tadlib.images import write_png
 
@@ -72,7 +72,7 @@ def store(own_results, no_data):
 
     def leave(name: str, rows: list[dict] = (), history: dict | None = None):
         run = studies.run(name)
-        folder = training.folder(run)
+        folder = runs.folder(run)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(json.dumps(asdict(run) | {"run": folder.name, "params": 7}))
         plain = dict.fromkeys(COLUMNS, 0) | asdict(run) | {

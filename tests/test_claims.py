@@ -52,6 +52,16 @@ def test_the_interval_is_that_of_the_mean():
     assert difference(a, b, seed=1) != (mean, low, high)
 
 
+def test_differences_have_a_row_for_each_pair_and_set(store):
+    for name, add in (("aetad", 2), ("no_tad", 0), ("bicubic", -1)):
+        store(name, [{"set": s, "image": i, "psnr_rgb": v + add} for s in ("Set5", "Set14")
+                     for i, v in (("a", 30), ("b", 25))])
+    table = claims.differences([("aetad", "no_tad"), ("bicubic", "no_tad")], ("Set14", "Set5"))
+    assert table.values.tolist() == [
+        ["aetad - no_tad", "Set14", 2, 2, 2], ["aetad - no_tad", "Set5", 2, 2, 2],
+        ["bicubic - no_tad", "Set14", -1, -1, -1], ["bicubic - no_tad", "Set5", -1, -1, -1]]
+
+
 def test_scores_of_different_images_are_not_compared():
     with pytest.raises(BadInput, match="scored on different images"):
         difference(pd.Series([30.0, 31.0], ["x", "y"]), pd.Series([30.0, 31.0], ["x", "z"]))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tadlib import datasets, evaluation, images
 from tadlib.codec import Codec, Origin, available, pairs
-from tadlib.training import Run, Trained
+from tadlib.runs import Run, Trained
 
 
 def tadlib(*arguments: str | Path) -> subprocess.CompletedProcess:

@@ -1,7 +1,6 @@
 """The written protocol, held against known answers: numbers by hand, scikit-image, and the literature's Set5."""
 from __future__ import annotations
 
-import time
 from math import inf, isnan, log10
 from types import SimpleNamespace
 
@@ -21,14 +20,13 @@ from tadlib.evaluation import (
     psnr_of_set,
     score,
     scores,
-    seconds_per_megapixel,
     ssim,
     verify,
 )
 from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, from_pil, read_image, to_codes, to_float, to_pil, write_png
 from tadlib.networks import build
-from tadlib.training import Run
+from tadlib.runs import Run
 
 MEASURES = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y"]
 
@@ -292,19 +290,6 @@ def test_psnr_of_set_is_the_mean_and_capped_at_100(photo):
     rows = score(build("bicubic"), images, 4, "bicubic")
     assert slr == 100
     assert shr == pytest.approx(rows.loc[rows["kind"] == "SHRT", "psnr_rgb"].mean(), abs=1e-3)
-
-
-def test_seconds_per_megapixel_tell_down_from_up_and_count_the_hr_pixels():
-    class Slow(torch.nn.Module):
-        def encode(self, hr, scale):
-            time.sleep(0.01)
-            return hr[..., ::scale, ::scale]
-
-        def decode(self, received, scale):
-            time.sleep(0.05)
-
-    down, up = seconds_per_megapixel(Slow(), 4, side=100)  # a hundredth of a megapixel
-    assert 1 <= down < 4 < 5 <= up < 20
 
 
 # ------------------------------------------------------------------------------------------------------- stored scores

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tadlib import networks, plots, report, studies, training
+from tadlib import networks, plots, report, studies
 from tadlib.channel import send
 from tadlib.images import to_float
 
@@ -115,6 +115,22 @@ def test_the_open_share_weighs_each_point_by_the_steps_it_stands_for():
     assert report.share_open(pd.DataFrame({"step": [7], "gate_open": [0.25]})) == 0.25
 
 
+def test_a_front_holds_likeness_against_quality_on_held_out_crops_and_the_main_set(store):
+    store("aetad", [{"psnr_rgb": 30}])
+    for name in ("kink_ball_1", "eps_100_observed"):
+        store(name, [{"kind": k, "psnr_rgb": v} for k, v in (("SHRT", 27), ("SLR", 36), ("SHRB", 9))],
+              {"step": [30, 1200], "held_out_slr": [50.0, 37.0], "held_out_shr": [20.0, 29.0]})
+    table = report.front_table(["kink_ball_1", "eps_100_observed"])
+    assert table[["run", "set", "slr", "shr"]].values.tolist() == [
+        ["kink_ball_1", "held-out crops", 37, 29], ["kink_ball_1", "Set14", 36, 27],
+        ["eps_100_observed", "held-out crops", 37, 29], ["eps_100_observed", "Set14", 36, 27]]
+    assert table[["term", "weight", "epsilon"]].drop_duplicates().values.tolist() == [["ball", 0.1, 1], ["L1", 0, 100]]
+    figure = plots.fronts(table, "slr", "shr", "term", "run", "likeness", "quality")
+    assert [ax.get_title() for ax in figure.axes] == ["held-out crops", "Set14"]
+    assert [t.get_text() for t in figure.axes[1].get_legend().get_texts()] == ["ball", "L1"]
+    assert figure.axes[1].lines[-1].get_xydata().tolist() == [[36, 27]]
+
+
 def test_rate_is_bits_per_hr_pixel_and_both_are_means_over_images(store):
     store("aetad", [{"image": "a", "pixels": 100, "lr_bytes": 50, "psnr_rgb": 30},
                     {"image": "b", "pixels": 400, "lr_bytes": 100, "psnr_rgb": 32},
@@ -166,30 +182,6 @@ def test_experiments_show_what_runs_differ_in():
     assert table.loc["tool_x4", "skip"] == "bicubic"
     assert (table.loc["bicubic", "recipe"], table.loc["eps_0.5", "alpha:beta"]) == ("", "1:0.1")
     assert set(report.experiments_table(["aetad"], "smoke")["steps"]) == {3}
-
-
-# ------------------------------------------------------------------------------------------------------- speed
-
-def test_stored_speeds_are_shown_and_not_measured_again(own_results):
-    path = own_results / "cpu" / "speed.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("model,scale,down s/MP\nold,4,1.5\n")
-    assert report.speed_table("cpu").to_dict("records") == [{"model": "old", "scale": 4, "down s/MP": 1.5}]
-    assert path.read_text() == "model,scale,down s/MP\nold,4,1.5\n"
-
-
-def test_speeds_are_measured_at_the_scales_that_a_net_can(own_results, monkeypatch):
-    few = ("aetad_very_small", "aetad_direct4", "tool_x2", "bicubic", "aetad_color_small")
-    monkeypatch.setattr(networks, "ZOO", {name: networks.ZOO[name] for name in few})
-    table = report.speed_table("smoke")
-    assert list(zip(table["model"], table["scale"], strict=True)) == [
-        ("aetad_very_small", 2), ("aetad_very_small", 4), ("aetad_direct4", 4), ("tool_x2", 2), ("tool_x2", 4),
-        ("bicubic", 2), ("bicubic", 4)]
-    assert set(table["side"]) == {64}
-    assert (table.loc[table["params"] > 0, ["down s/MP", "up s/MP"]] > 0).all(axis=None)
-    assert table["training s/step"].isna().all()
-    assert set(table["cpu"]) == {training.machine()["cpu"]}
-    pd.testing.assert_frame_equal(report.speed_table("smoke"), table)  # now from the file
 
 
 # ------------------------------------------------------------------------------------------------------- quoted

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from tadlib import slices, studies
 from tadlib.__main__ import main
 from tadlib.images import BadInput
-from tadlib.training import OutOfTime, checkpoints, fit, folder
+from tadlib.runs import checkpoints, folder
+from tadlib.training import OutOfTime, fit
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tadlib.training import fit
 
 
 def test_every_list_names_runs_that_exist():
-    named = {*studies.ARCHITECTURES, *studies.NOISY, *studies.OTHER_SCALES, *studies.TABLE_3}
+    named = {*studies.ARCHITECTURES, *studies.NOISY, *studies.OTHER_SCALES, *studies.TABLE_3, *studies.VARIED,
+             *studies.LIKENESS, *studies.KINK}
     named |= {name for grid in studies.EPSILON.values() for name in grid.values()}
     assert named <= set(studies.ALL)
     sliced = [name for part in studies.GPU_SLICES.values() for name in part.runs]
@@ -27,11 +28,24 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
 
 
 def test_study_nets_are_trained_equally():
-    study = [run for run in studies.ALL.values() if run.steps and run.name not in ("tool_x4", "tool_x2")]
+    longer = ("tool_x4", "tool_x2", "aetad_direct4_long")
+    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer]
     assert {(run.steps, run.batch, run.patch) for run in study} == {(studies.STEPS, 8, 96)}
     runs = [studies.ALL[name] for name in studies.ARCHITECTURES]
     assert all((run.model, run.scale, run.beta) == (run.name, 4, 0.02) for run in runs)
     assert len({run.recipe for run in runs}) == 1
+
+
+def test_what_is_compared_differs_in_one_thing():
+    def differing(a, b):
+        return {k for k, v in vars(studies.ALL[a]).items() if vars(studies.ALL[b])[k] != v} - {"name"}
+
+    assert all(differing(*pair) == {"recipe"} for pair in studies.RECIPES.values())
+    assert all(differing(model, n) == {"seed"} for model, names in studies.SEEDS.items() for n in names[1:])
+    assert [differing("aetad", name) for name in studies.VARIED[1:]] == [{"added"}, {"guidance"}, {"skip"}]
+    assert all(differing("aetad", n) <= {"beta", "epsilon", "reading"} for n in studies.LIKENESS)
+    assert {studies.ALL[n].model for n in studies.KINK} == {"tool_x4"}
+    assert differing("aetad_direct4", "aetad_direct4_long") == {"steps"}
 
 
 def test_the_epsilon_study_differs_in_the_ball_alone():

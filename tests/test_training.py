@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tadlib import datasets, studies, training
+from tadlib import datasets, runs, studies, training
 from tadlib.evaluation import psnr_of_set
 from tadlib.images import BadInput
-from tadlib.networks import ZOO, build
-from tadlib.training import Run, fit, folder, is_trained, on_this_machine
+from tadlib.networks import build
+from tadlib.runs import Run, folder, is_trained, on_this_machine
+from tadlib.training import fit
 
 TINY = Run("tiny", "aetad_very_small", scale=2, steps=3, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
 
@@ -45,114 +45,8 @@ def batches(monkeypatch):
     return log
 
 
-def weights(trained: training.Trained) -> dict[str, torch.Tensor]:
+def weights(trained: runs.Trained) -> dict[str, torch.Tensor]:
     return load_file(trained.folder / "weights.safetensors")
-
-
-# ------------------------------------------------------------------------------------------------------- names
-
-FROZEN = {"aetad": "e3fad099", "no_tad": "a8033152", "aetad_very_small": "87064dbb", "aetad_skip2": "a1cdd043",
-          "aetad_very_large": "e863e942", "eps_0": "ea25ebb2", "eps_100_observed": "f6d4851a",
-          "aetad_any_scale": "a23374f6", "tool_x4": "0a93f09e", "tool_x2": "f0e27f85"}
-
-
-def committed_label(name):
-    run = studies.run(name, "cpu")
-    return run.label({n: datasets.known_fingerprint(n) for n in run.train})
-
-
-@pytest.mark.parametrize("name", FROZEN)
-def test_folder_names_of_committed_runs_are_frozen(name):
-    assert committed_label(name) == f"{name}-{FROZEN[name]}"
-
-
-def test_every_committed_folder_is_the_label_of_a_run():
-    committed = {r.parent.name for r in (datasets.ROOT / "results" / "cpu" / "runs").glob("*/record.json")}
-    stand_ins = {name for name in committed if "_sample-" in name}  # not in git
-    assert committed
-    assert committed - stand_ins <= {committed_label(name) for name in studies.ALL}
-
-
-def test_a_new_field_with_a_default_orphans_no_run():
-    @dataclass(frozen=True)
-    class Later(Run):
-        brand_new: float = 0.0
-
-    prints = {"SampleTrain": "0123456789abcdef"}
-    later = Later(**{f.name: getattr(TINY, f.name) for f in fields(TINY)})
-    assert later.label(prints) == TINY.label(prints)
-    assert replace(later, brand_new=1.0).label(prints) != TINY.label(prints)
-
-
-def test_every_field_but_name_profile_and_watch_is_in_the_hash(monkeypatch):
-    prints = dict.fromkeys(("SampleTrain", "Sample"), "0123456789abcdef")
-
-    def code(run, prints=prints):
-        return run.label(prints).rpartition("-")[2]
-
-    changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
-               "alpha": 2.0, "beta": 0.5, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
-               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",)}
-    assert {f.name for f in fields(Run)} == {*changes, "name", "profile", "watch"}  # a new field: say what it does
-    assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
-    assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)
-    assert code(TINY, {"SampleTrain": "another"}) != code(TINY)
-    before = code(TINY)
-    monkeypatch.setitem(training.RECIPE_VERSION, "modern", 99)
-    assert code(TINY) != before
-
-
-def test_runs_are_called_what_the_studies_call_them():
-    assert all(name == run.name and run.model in ZOO for name, run in studies.ALL.items())
-    assert {name for names in studies.NEEDS.values() for name in names} <= set(studies.ALL)
-    codes = [r.label(dict.fromkeys(r.train, "x")) for r in studies.ALL.values()]
-    assert len(set(codes)) == len(codes)
-
-
-def test_profiles_of_a_run():
-    cpu, gpu, smoke = (studies.run("aetad", p) for p in ("cpu", "gpu", "smoke"))
-    assert (cpu.steps, cpu.patch, cpu.batch) == (1200, 96, 8)
-    assert gpu.steps > cpu.steps
-    assert (smoke.steps, smoke.train) == (3, ("SampleTrain",))
-    assert studies.run("bicubic", "smoke").steps == 0
-    with pytest.raises(KeyError, match="no run 'adtea'; there are: "):
-        studies.run("adtea")
-    with pytest.raises(ValueError, match="no profile 'tpu'; there are: smoke, cpu, gpu"):
-        studies.run("aetad", "tpu")
-
-
-def test_a_seed_fixes_the_initial_network_and_leaves_the_global_random_numbers_alone():
-    torch.manual_seed(5)
-    one = TINY.build().state_dict()
-    after = torch.rand(1)
-    torch.manual_seed(5)
-    assert torch.equal(torch.rand(1), after)
-    same, other = TINY.build().state_dict(), replace(TINY, seed=1).build().state_dict()
-    assert all(torch.equal(one[k], same[k]) for k in one)
-    assert not torch.equal(one["decoder.layers.0.weight"], other["decoder.layers.0.weight"])
-
-
-def test_a_run_can_change_skip_and_guidance():
-    assert TINY.build().spec.skip == "none"
-    assert replace(TINY, skip="bicubic").build().spec.skip == "bicubic"
-    assert TINY.guide == "bicubic"
-    assert replace(TINY, guidance="bilinear").guide == "bilinear"
-    assert replace(TINY, model="aetad_color", scale=1).guide == "y"
-
-
-def test_a_run_can_leave_the_guidance_out_of_the_encoders_output():
-    assert TINY.build().spec.added
-    assert not replace(TINY, added=False).build().spec.added
-
-
-def test_a_step_has_the_runs_scale_or_one_drawn_from_its_scales():
-    assert {TINY.scale_at(step) for step in range(20)} == {2}
-    run = replace(TINY, scales=(2, 4, 8, 16))
-    drawn = [run.scale_at(step) for step in range(400)]
-    assert drawn == [run.scale_at(step) for step in range(400)]  # a resumed run draws the same
-    assert drawn != [replace(run, seed=1).scale_at(step) for step in range(400)]
-    assert all(drawn.count(scale) == pytest.approx(100, abs=35) for scale in run.scales)
-    assert len(set(drawn)) == 4
 
 
 # ------------------------------------------------------------------------------------------------------- fit
@@ -414,10 +308,10 @@ def test_the_modern_learning_rate_warms_up_and_falls_to_zero():
 
 def test_the_report_trains_with_adam_and_the_modern_recipe_with_muon():
     net = TINY.build()
-    adam, = training._optimizers(replace(TINY, recipe="report"), net)
+    adam, = training.make_optimizers(replace(TINY, recipe="report"), net)
     assert type(adam) is torch.optim.Adam
     assert (adam.defaults["lr"], adam.defaults["betas"], adam.defaults["eps"]) == (4e-4, (0.9, 0.999), 1e-8)
-    modern = training._optimizers(TINY, net)
+    modern = training.make_optimizers(TINY, net)
     assert [type(o).__name__ for o in modern] == ["Muon", "Adam"]
     trained = [id(p) for o in modern for g in o.param_groups for p in g["params"]]
     assert sorted(trained) == sorted(id(p) for p in net.parameters())  # each exactly once
@@ -428,7 +322,7 @@ def on_grid(x: torch.Tensor) -> bool:
 
 
 def test_the_report_rounds_only_in_the_last_fifth():
-    step_of = training._Pass(replace(TINY, recipe="report", steps=100), TINY.build()).channel
+    step_of = training.Pass(replace(TINY, recipe="report", steps=100), TINY.build()).channel
     slr = torch.rand(1, 3, 8, 8) * 1.2 - 0.1
     assert all(step_of(slr, step) is slr for step in (0, 40, 79))
     assert all(on_grid(step_of(slr, step)) for step in (80, 99))
@@ -439,7 +333,7 @@ def test_the_report_rounds_only_in_the_last_fifth():
 def test_the_reports_late_rounding_lets_no_gradient_to_the_encoder(recipe, step, reaches):
     run = replace(TINY, recipe=recipe, steps=10)
     net = run.build()
-    _, _, slr, shr = training._Pass(run, net)(datasets.Patches(run.train, 32).batch(0, 2, 0), step)
+    _, _, slr, shr = training.Pass(run, net)(datasets.Patches(run.train, 32).batch(0, 2, 0), step)
     shr.sum().backward()
     assert any(p.grad is not None for p in net.encoder.parameters()) == reaches
     assert all(p.grad is not None for p in net.decoder.parameters())
@@ -448,25 +342,25 @@ def test_the_reports_late_rounding_lets_no_gradient_to_the_encoder(recipe, step,
 
 def test_the_modern_recipe_rounds_from_the_start():
     slr = torch.rand(1, 3, 8, 8) * 1.2 - 0.1
-    assert on_grid(training._Pass(replace(TINY, steps=100), TINY.build()).channel(slr, 0))
+    assert on_grid(training.Pass(replace(TINY, steps=100), TINY.build()).channel(slr, 0))
 
 
 def test_noise_in_training_is_drawn_anew_for_each_step_and_the_same_for_the_same():
     net = TINY.build()
-    channel = training._Pass(replace(TINY, noise=0.2), net).channel
+    channel = training.Pass(replace(TINY, noise=0.2), net).channel
     slr = torch.full((1, 3, 64, 64), 0.5)
     sigmas = [channel(slr, step).std().item() for step in range(200)]
     assert all(on_grid(channel(slr, step)) for step in range(3))
     assert max(sigmas) < 0.21
     assert np.mean(sigmas) == pytest.approx(0.1, abs=0.02)  # from 0 to 0.2
     assert torch.equal(channel(slr, 7), channel(slr, 7))
-    assert not torch.equal(channel(slr, 7), training._Pass(replace(TINY, noise=0.2, seed=1), net).channel(slr, 7))
+    assert not torch.equal(channel(slr, 7), training.Pass(replace(TINY, noise=0.2, seed=1), net).channel(slr, 7))
 
 
 def test_one_pass_compares_the_right_images():
     run = replace(TINY, guidance="bilinear")
     codes = datasets.Patches(run.train, 32).batch(0, 2, 0)
-    hr, guide, slr, shr = training._Pass(run, run.build())(codes, 0)
+    hr, guide, slr, shr = training.Pass(run, run.build())(codes, 0)
     assert torch.equal(hr, codes / 255)
     expected = torch.nn.functional.interpolate(hr, (16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(guide, expected)
@@ -476,24 +370,11 @@ def test_one_pass_compares_the_right_images():
 
 def test_a_pass_works_at_its_steps_scale():
     run = replace(TINY, scales=(2, 4, 8))
-    step_of, codes = training._Pass(run, run.build()), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    step_of, codes = training.Pass(run, run.build()), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     for step in range(8):
         _, guide, slr, shr = step_of(codes, step)
         assert guide.shape == slr.shape == (1, 3, 32 // run.scale_at(step), 32 // run.scale_at(step))
         assert shr.shape == codes.shape
-
-
-@pytest.mark.parametrize(("recipe", "optimizers"), [("report", 1), ("modern", 2)])
-def test_the_time_of_a_step_includes_its_optimizers(recipe, optimizers):
-    stepped = []
-    hook = register_optimizer_step_post_hook(lambda optimizer, *_: stepped.append(optimizer))
-    try:
-        seconds = training.seconds_per_step(replace(TINY, recipe=recipe), repeats=2)
-    finally:
-        hook.remove()
-    assert seconds > 0
-    assert len(stepped) == 3 * optimizers  # one to warm up
-    assert len(set(stepped)) == optimizers
 
 
 def test_history_has_about_20_points_denser_at_the_start_and_one_at_the_end():

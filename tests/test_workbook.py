@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tadlib import batch, datasets, networks, plots, report, studies, training
+from tadlib import batch, datasets, networks, plots, report, runs, studies
 from tadlib.__main__ import main
 from tadlib.datasets import ROOT
 from tadlib.evaluation import COLUMNS, verify
 from tadlib.images import BadInput
-from tadlib.training import is_trained
+from tadlib.runs import is_trained
 from tadlib.viewer import Viewer
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -68,7 +68,7 @@ def test_a_stored_score_that_its_weights_do_not_give_is_found(tmp_path, monkeypa
 
 
 def test_train_scores_what_studies_need_or_only_what_is_asked(own_results, no_data, capsys):
-    path = training.folder(studies.run("bicubic", "smoke")) / "scores.csv"
+    path = runs.folder(studies.run("bicubic", "smoke")) / "scores.csv"
     assert main(["train", "bicubic", "--profile", "smoke", "--score"]) == 0
     assert not path.exists()
     assert main(["train", "bicubic", "--profile", "smoke", "--score", "SampleCrop"]) == 0

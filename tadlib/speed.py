@@ -1,0 +1,84 @@
+"""What a network costs: seconds of a training step, seconds for a megapixel down and up, on this machine."""
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tadlib import networks, runs
+from tadlib.channel import send
+from tadlib.images import replacing
+from tadlib.losses import task_loss
+from tadlib.networks import TAD
+from tadlib.runs import Run
+from tadlib.training import Pass, fastest_precision, make_optimizers
+
+
+@torch.inference_mode()
+def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int = 3) -> tuple[float, float]:
+    """(down, up): what encoding and decoding take for a million HR pixels, float32, the best of some repeats."""
+    hr = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    model = model.eval().to(memory_format=torch.channels_last)
+    down, up = [], []
+    for _ in range(repeats + 1):  # the first one warms up
+        start = time.perf_counter()
+        received = send(model.encode(hr, scale))
+        middle = time.perf_counter()
+        model.decode(received, scale)
+        down.append(middle - start)
+        up.append(time.perf_counter() - middle)
+    return min(down[1:]) * 1e6 / side**2, min(up[1:]) * 1e6 / side**2
+
+
+def seconds_per_step(run: Run, repeats: int = 1) -> float:
+    """What one training step of this run takes on this machine now: the median of so many, after one to warm up."""
+    raw = run.build().to(memory_format=torch.channels_last)
+    codes = torch.randint(0, 256, (run.batch, 3, run.patch, run.patch), dtype=torch.uint8)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fast = fastest_precision(device) == "bf16-mixed"
+    net, codes = Pass(run, raw).to(device), codes.to(device)
+    optimizers = make_optimizers(run, raw)
+    times = []
+    for step in range(repeats + 1):
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            hr, _, _, shr = net(codes, step)
+        task_loss(shr, hr).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
+    """Time every super-resolution net, alone on this machine, and write results/<profile>/speed.csv."""
+    rows = []
+    for model, spec in networks.ZOO.items():
+        if spec.task != "sr":
+            continue
+        for scale in (2, 4):
+            net = networks.build(model)
+            if spec.decoder and not spec.luma and round(math.log(scale, spec.step)) != math.log(scale, spec.step):
+                continue
+            down, up = seconds_per_megapixel(net, scale, side)
+            run = Run(model, model, scale=scale)
+            step = seconds_per_step(run, 5) if net.parameters_count and profile != "smoke" else None
+            rows.append({"model": model, "scale": scale, "params": net.parameters_count, "down s/MP": down,
+                         "up s/MP": up, "training s/step": step, "side": side, **runs.machine()})
+    path = runs.results(profile) / "speed.csv"
+    with replacing(path) as temporary:
+        pd.DataFrame(rows).round(4).to_csv(temporary, index=False)
+    return path
+
+
+def speed_table(profile: str = "cpu") -> pd.DataFrame:
+    """What `measure_speed` stored, measured now (roughly) where it is missing. The machine stands in each row."""
+    path = runs.results(profile) / "speed.csv"
+    return pd.read_csv(path if path.exists() else measure_speed(profile, 480 if profile == "cpu" else 64))

@@ -1,0 +1,116 @@
+"""What a run is: names that never change, profiles, the network and the scales that it stands for."""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import pytest
+import torch
+
+from tadlib import datasets, runs, studies
+from tadlib.networks import ZOO
+from tadlib.runs import Run
+
+TINY = Run("tiny", "aetad_very_small", scale=2, steps=3, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
+
+FROZEN = {"aetad": "e3fad099", "no_tad": "a8033152", "aetad_very_small": "87064dbb", "aetad_skip2": "a1cdd043",
+          "aetad_very_large": "e863e942", "eps_0": "ea25ebb2", "eps_100_observed": "f6d4851a",
+          "aetad_any_scale": "a23374f6", "tool_x4": "0a93f09e", "tool_x2": "f0e27f85"}
+
+
+def committed_label(name):
+    run = studies.run(name, "cpu")
+    return run.label({n: datasets.known_fingerprint(n) for n in run.train})
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_folder_names_of_committed_runs_are_frozen(name):
+    assert committed_label(name) == f"{name}-{FROZEN[name]}"
+
+
+def test_every_committed_folder_is_the_label_of_a_run():
+    committed = {r.parent.name for r in (datasets.ROOT / "results" / "cpu" / "runs").glob("*/record.json")}
+    stand_ins = {name for name in committed if "_sample-" in name}  # not in git
+    assert committed
+    assert committed - stand_ins <= {committed_label(name) for name in studies.ALL}
+
+
+def test_a_new_field_with_a_default_orphans_no_run():
+    @dataclass(frozen=True)
+    class Later(Run):
+        brand_new: float = 0.0
+
+    prints = {"SampleTrain": "0123456789abcdef"}
+    later = Later(**{f.name: getattr(TINY, f.name) for f in fields(TINY)})
+    assert later.label(prints) == TINY.label(prints)
+    assert replace(later, brand_new=1.0).label(prints) != TINY.label(prints)
+
+
+def test_every_field_but_name_profile_and_watch_is_in_the_hash(monkeypatch):
+    prints = dict.fromkeys(("SampleTrain", "Sample"), "0123456789abcdef")
+
+    def code(run, prints=prints):
+        return run.label(prints).rpartition("-")[2]
+
+    changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
+               "alpha": 2.0, "beta": 0.5, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
+               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",)}
+    assert {f.name for f in fields(Run)} == {*changes, "name", "profile", "watch"}  # a new field: say what it does
+    assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
+    assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)
+    assert code(TINY, {"SampleTrain": "another"}) != code(TINY)
+    before = code(TINY)
+    monkeypatch.setitem(runs.RECIPE_VERSION, "modern", 99)
+    assert code(TINY) != before
+
+
+def test_runs_are_called_what_the_studies_call_them():
+    assert all(name == run.name and run.model in ZOO for name, run in studies.ALL.items())
+    assert {name for names in studies.NEEDS.values() for name in names} <= set(studies.ALL)
+    codes = [r.label(dict.fromkeys(r.train, "x")) for r in studies.ALL.values()]
+    assert len(set(codes)) == len(codes)
+
+
+def test_profiles_of_a_run():
+    cpu, gpu, smoke = (studies.run("aetad", p) for p in ("cpu", "gpu", "smoke"))
+    assert (cpu.steps, cpu.patch, cpu.batch) == (1200, 96, 8)
+    assert gpu.steps > cpu.steps
+    assert (smoke.steps, smoke.train) == (3, ("SampleTrain",))
+    assert studies.run("bicubic", "smoke").steps == 0
+    with pytest.raises(KeyError, match="no run 'adtea'; there are: "):
+        studies.run("adtea")
+    with pytest.raises(ValueError, match="no profile 'tpu'; there are: smoke, cpu, gpu"):
+        studies.run("aetad", "tpu")
+
+
+def test_a_seed_fixes_the_initial_network_and_leaves_the_global_random_numbers_alone():
+    torch.manual_seed(5)
+    one = TINY.build().state_dict()
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(1), after)
+    same, other = TINY.build().state_dict(), replace(TINY, seed=1).build().state_dict()
+    assert all(torch.equal(one[k], same[k]) for k in one)
+    assert not torch.equal(one["decoder.layers.0.weight"], other["decoder.layers.0.weight"])
+
+
+def test_a_run_can_change_skip_and_guidance():
+    assert TINY.build().spec.skip == "none"
+    assert replace(TINY, skip="bicubic").build().spec.skip == "bicubic"
+    assert TINY.guide == "bicubic"
+    assert replace(TINY, guidance="bilinear").guide == "bilinear"
+    assert replace(TINY, model="aetad_color", scale=1).guide == "y"
+
+
+def test_a_run_can_leave_the_guidance_out_of_the_encoders_output():
+    assert TINY.build().spec.added
+    assert not replace(TINY, added=False).build().spec.added
+
+
+def test_a_step_has_the_runs_scale_or_one_drawn_from_its_scales():
+    assert {TINY.scale_at(step) for step in range(20)} == {2}
+    run = replace(TINY, scales=(2, 4, 8, 16))
+    drawn = [run.scale_at(step) for step in range(400)]
+    assert drawn == [run.scale_at(step) for step in range(400)]  # a resumed run draws the same
+    assert drawn != [replace(run, seed=1).scale_at(step) for step in range(400)]
+    assert all(drawn.count(scale) == pytest.approx(100, abs=35) for scale in run.scales)
+    assert len(set(drawn)) == 4
