@@ -30,16 +30,30 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("downscale", _downscale, "a picture (or a folder of pictures) to small PNGs")
+    sub.set_defaults(task="sr")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: the model's, or 4)")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: the tool net of the scale)")
 
     sub = command("upscale", _upscale, "small PNGs back to the original size")
+    sub.set_defaults(task="sr")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as the file says, or 4)")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
+
+    sub = command("decolorize", _downscale, "a picture (or a folder of pictures) to grey PNGs that hide the colours")
+    sub.add_argument("input", type=Path, metavar="IN")
+    sub.add_argument("output", type=Path, metavar="OUT")
+    sub.add_argument("--model", metavar="NAME", help="see `models` (default: tool_color)")
+    sub.set_defaults(task="colour", scale=None)
+
+    sub = command("colorize", _upscale, "grey PNGs made by decolorize back to colour")
+    sub.add_argument("input", type=Path, metavar="IN")
+    sub.add_argument("output", type=Path, metavar="OUT")
+    sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
+    sub.set_defaults(task="colour", scale=None)
 
     command("networks", _networks, "every architecture: its layers in words, parameters, multiply-adds")
 
@@ -113,16 +127,16 @@ def _each(source: Path, target: Path, work) -> int:
 def _downscale(options) -> int:
     from tadlib.codec import Codec, downscale_file
 
-    codec = Codec.find(options.model, options.scale)
+    codec = Codec.find(options.model, options.scale, task=options.task)
     return _each(options.input, options.output, lambda i, o: downscale_file(codec, i, o))
 
 
 def _upscale(options) -> int:
-    from functools import cache
+    from functools import cache, partial
 
     from tadlib.codec import Codec, Origin, upscale_file
 
-    find = cache(Codec.find)
+    find = cache(partial(Codec.find, task=options.task))
 
     def codec_for(origin: Origin | None) -> Codec:
         if options.model or origin is None or (options.scale and options.scale != origin.scale):
@@ -149,7 +163,7 @@ def _evaluate(options) -> None:
     from tadlib.datasets import load
     from tadlib.evaluation import means, score
 
-    codec = Codec.find(options.model)
+    codec = Codec.find(options.model, task=None)
     try:
         rows = score(codec.network, load(options.set), codec.scale, codec.guide, (options.channel,))
     except ValueError as error:  # an unknown channel

@@ -1,8 +1,8 @@
 """A trained model as a tool: file in, file out, any size, in tiles.
 
-The small image is an ordinary 8-bit PNG. Three facts travel in a text chunk named "tad", as JSON: model, scale, and
-the original size, so that the result has exactly the input's size. Without the chunk (a program that rewrote the
-pixels dropped it) the result is the small size times the scale.
+The small image is an ordinary 8-bit PNG (for colorization a grey one of full size). Three facts travel in a text chunk
+named "tad", as JSON: model, scale, and the original size, so that the result has exactly the input's size. Without the
+chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tadlib.images import (
     to_float,
     write_png,
 )
-from tadlib.networks.zoo import radius
+from tadlib.networks.zoo import radius, spec
 from tadlib.runs import Trained, is_trained, stored
 from tadlib.studies import ALL, run
 
@@ -74,26 +74,34 @@ class Codec:
         self.name, self.scale = trained.run.name, trained.run.scale
         self.guide = trained.run.guide
         self.network = trained.network()
+        self.task = self.network.spec.task
         self.tile = tile
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network.to(device)
         self.device = torch.device(device)
 
     @staticmethod
-    def find(name: str | None = None, scale: int | None = None, profile: str = "cpu") -> Codec:
-        """The stored model of that name; without a name the tool net of that scale (4 if not said). Raises BadInput."""
+    def find(name: str | None = None, scale: int | None = None, profile: str = "cpu", task: str | None = "sr"
+             ) -> Codec:
+        """The stored model of that name; without a name the tool net of that task and scale (4 if not said).
+
+        Raises BadInput for a model that is not stored, or is for another task (None: any will do) or scale.
+        """
         if name is None:
-            name = f"tool_x{scale or 4}"
+            name = "tool_color" if task == "colour" else f"tool_x{scale or 4}"
         if name not in available(profile):
             raise BadInput(f"no model {name!r}; there are: {', '.join(available(profile)) or 'none yet'}")
         found = stored(run(name, profile))
+        if task and spec(found.run.model).task != task:
+            use = "downscale and upscale" if task == "colour" else "decolorize and colorize"
+            raise BadInput(f"model {name!r} is one for {use}")
         if scale and scale != found.run.scale:
             raise BadInput(f"model {name!r} scales by {found.run.scale}, not by {scale}")
         return Codec(found)
 
     @torch.inference_mode()
     def downscale(self, image: Tensor) -> Tensor:
-        """uint8 (3, H, W) -> X_SLR as uint8 codes (3, ceil(H / scale), ceil(W / scale))."""
+        """uint8 (3, H, W) -> X_SLR as uint8 codes (3, ceil(H / scale), ceil(W / scale)), or (1, H, W) for colour."""
         network, scale = self.network, self.scale
 
         def encode(hr: Tensor) -> Tensor:
@@ -110,7 +118,7 @@ class Codec:
 
     @torch.inference_mode()
     def upscale(self, codes: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """X_SLR as uint8 (3, h, w) -> X_SHR as uint8 (3, H, W); `size` (H, W) crops h*scale x w*scale."""
+        """X_SLR as uint8 (3 or 1, h, w) -> X_SHR as uint8 (3, H, W); `size` (H, W) crops h*scale x w*scale."""
         network, scale = self.network, self.scale
 
         def decode(small: Tensor) -> Tensor:
@@ -157,17 +165,24 @@ def available(profile: str = "cpu") -> list[str]:
 
 
 def downscale_file(codec: Codec, source: Path, target: Path) -> None:
-    """Any readable picture -> its small PNG. Raises BadInput."""
+    """Any readable picture -> its small (or grey) PNG. Raises BadInput."""
     image = read_image(source)
     write_png(target, codec.downscale(image), Origin(codec.name, codec.scale, tuple(image.shape[-2:])).chunk())
 
 
 def upscale_file(codec_for: Callable[[Origin | None], Codec], source: Path, target: Path) -> None:
-    """A small picture -> the large PNG, by the codec that `codec_for` chooses from its text chunk. Raises BadInput."""
+    """A small (or grey) picture -> the large (or coloured) PNG, by the codec that `codec_for` finds for its text chunk.
+
+    Raises BadInput, also for a picture with colours where a grey one is needed.
+    """
     picture = open_picture(source)
     codes = from_picture(picture)
     origin = Origin.of(picture.info, tuple(codes.shape[-2:]))
     codec = codec_for(origin)
+    if codec.task == "colour":
+        if not (codes == codes[:1]).all():
+            raise BadInput(f"{source}: has colours already; colorize takes the grey picture that decolorize made")
+        codes = codes[:1]
     fits = origin is not None and origin.scale == codec.scale
     write_png(target, codec.upscale(codes, origin.size if fits else None))
 

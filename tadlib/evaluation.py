@@ -7,7 +7,8 @@ channels of an image at once, in float64, then averaged over images; in RGB, and
 with the 11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR;
 SLR is the received X_SLR against the guidance image; and two where each half meets its ordinary rival, SHRB, which
 decodes the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolation. LR bytes are those of the file
-that was sent: the channel's, else a PNG.
+that was sent: the channel's, else a PNG. For colorization X_SLR is the grey image and its rival Y, both as 8-bit codes,
+and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 2 degrees); the rest is the same.
 """
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -28,7 +30,7 @@ from tadlib.networks import TAD
 
 COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", "scale", "set",
            "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y", "psnr_rgb_crop",
-           "psnr_y_crop", "ssim_y", "lr_bytes"]
+           "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
 KINDS = ("SHRT", "SLR", "SHRB", "SLRB")
 
 
@@ -61,6 +63,12 @@ def ssim(a: Tensor, b: Tensor) -> float:
         return float("nan")
     return structural_similarity(luma(a)[0].numpy(), luma(b)[0].numpy(), data_range=255, gaussian_weights=True,
                                  sigma=1.5, use_sample_covariance=False)
+
+
+def colour_difference(a: Tensor, b: Tensor) -> float:
+    """Mean CIEDE2000 of two uint8 RGB images (3, H, W): about 1 is just seen."""
+    one, other = (rgb2lab(x.permute(1, 2, 0).numpy()) for x in (a, b))
+    return float(deltaE_ciede2000(one, other).mean())
 
 
 def compare(result: Tensor, truth: Tensor, border: int, structure: bool = True) -> dict[str, float]:
@@ -100,7 +108,10 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
                 received = send(slr, channel, torch.Generator().manual_seed(draw))
                 size = bytes_sent(slr, channel, torch.Generator().manual_seed(draw))
                 sent = same | {"channel": channel, "draw": draw, "lr_bytes": size}
-                rows.append(sent | _measure("SHRT", model.decode(received, scale), image, scale, channel))
+                result = model.decode(received, scale)
+                rows.append(sent | _measure("SHRT", result, image, scale, channel))
+                if guide == "y" and not _sigma(channel):  # colorization
+                    rows[-1]["ciede2000"] = colour_difference(to_codes(result)[0].cpu(), image)
                 if "SLR" in kinds:
                     rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))
         if model.encoder is not None and "8bit" in channels:
@@ -116,7 +127,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
 
 def _measure(kind: str, result: Tensor, truth: Tensor, border: int, channel: str = "8bit") -> dict:
     sigma = _sigma(channel)
-    return {"kind": kind, "sigma": sigma} | compare(to_codes(result)[0].cpu(), truth.cpu(), border, not sigma)
+    found = compare(to_codes(result)[0].cpu(), truth.cpu(), border, not sigma)
+    return {"kind": kind, "sigma": sigma, "ciede2000": float("nan")} | found
 
 
 def _sigma(channel: str) -> float:
@@ -147,7 +159,7 @@ def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)
         facts = {"run": trained.folder.name, "model": run.model, "params": network.parameters_count, "task": spec.task,
                  "recipe": run.recipe, "skip": spec.skip, "guidance": run.guide, "epsilon": run.epsilon,
                  "seed": run.seed, "steps": run.steps, "scale": scale, "set": name}
-        new = new.assign(**facts)[COLUMNS].round(4)
+        new = new.assign(**facts).reindex(columns=COLUMNS).round(4)
         stored = _stored(path)  # again: another process may have measured something else meanwhile
         stored = pd.concat([stored, new], ignore_index=True) if len(stored) else new
         stored = stored.drop_duplicates(["set", "image", "kind", "channel", "draw", "scale"], keep="last")
@@ -158,13 +170,15 @@ def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)
 
 
 def _stored(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"image": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.read_csv(path, dtype={"image": str}).reindex(columns=COLUMNS)  # older ones lack a column
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
     """The mean over images of every measure, a row for each run, set, kind, channel and draw; PSNR capped at 100 dB."""
     keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma", "draw"]
-    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes"]
+    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
     rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
     return rows.groupby(keys, sort=False)[measures].mean().reset_index()
 

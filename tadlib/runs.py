@@ -38,6 +38,7 @@ class Run:
     recipe: str = "modern"  # "modern": Muon, rounding throughout; "report": the 2019 schedule
     alpha: float = 1.0  # L = alpha L_TASK + beta L_LATENT
     beta: float = 0.02
+    beta_start: float = 0.0  # if given, beta is this in the first quarter and rises to its value in the second
     latent: str = "l1"
     epsilon: float = 0.0
     reading: str = "range"  # of epsilon (losses.READINGS)
@@ -46,6 +47,7 @@ class Run:
     noise: float = 0.0  # sigma of the channel in training, drawn from 0..noise for each batch
     added: bool = True  # X_GD is added to the encoder's output (Fig. 9 asks what that is worth)
     scales: tuple[int, ...] = ()  # drawn for each batch in place of `scale`: changing numbers of passes
+    grey: float = 0.0  # share of the training patches that are made grey (colour nets)
     train: tuple[str, ...] = ("DIV2K_crops", "BSDS_train")
     watch: tuple[int, ...] = ()  # further scales that the learning curve shows; changes no result
     profile: str = "cpu"
@@ -66,6 +68,13 @@ class Run:
             return self.scale
         rng = torch.Generator().manual_seed(self.seed * 15_485_863 + step)
         return self.scales[torch.randint(len(self.scales), (), generator=rng).item()]
+
+    def beta_at(self, step: int) -> float:
+        """The latent weight at a training step."""
+        if not self.beta_start:
+            return self.beta
+        risen = min(1.0, max(0.0, 4 * step / self.steps - 1))
+        return self.beta_start + risen * (self.beta - self.beta_start)
 
     def label(self, prints: dict[str, str | None]) -> str:
         """The folder's name, given each training set's fingerprint."""

@@ -12,7 +12,6 @@ import torch
 from tadlib import networks, runs
 from tadlib.channel import send
 from tadlib.images import replacing
-from tadlib.losses import task_loss
 from tadlib.networks import TAD
 from tadlib.runs import Run
 from tadlib.training import Pass, fastest_precision, make_optimizers
@@ -46,8 +45,8 @@ def seconds_per_step(run: Run, repeats: int = 1) -> float:
     for step in range(repeats + 1):
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            hr, _, _, shr = net(codes, step)
-        task_loss(shr, hr).backward()
+            hr, _, _, out = net(codes, step)
+        net.task(out, hr).backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

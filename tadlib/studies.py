@@ -57,17 +57,39 @@ _KINK = [
     _study("tool_x4_report", "tool_x4", recipe="report"),
 ]
 KINK = tuple(run.name for run in _KINK if run.recipe == "modern")
+
+
+def _colour(name: str, model: str = "color_shuffle", **fields) -> Run:
+    return _study(name, model, **({"scale": 1, "patch": 64} | fields))  # these work at full size: smaller patches
+
+
+RISING = {"beta_start": 0.01, "beta": 0.3}  # lets the grey image leave Y before it is drawn back to it (FACTS 7)
+PUBLISHED = ("aetad_color_small", "aetad_color", "aetad_color_large", "aetad_color_very_large",
+             "conv_only_color_large")  # the report's colour family
+GUESSING = ("no_tad_color", "cic_color")  # from Y alone
+_COLOUR = [
+    *(_colour(name, name) for name in (*PUBLISHED, *GUESSING)),
+    _colour("color_shuffle", **RISING),
+    *(_colour(f"color_beta{b:g}", beta_start=0.01, beta=b) for b in (0.03, 1)),
+    # the epsilon-ball again, at 10 : 1
+    _colour("color_eps_0", beta_start=0.01, beta=0.1),
+    *(_colour(f"color_eps_{e}_observed", beta_start=0.01, beta=0.1, epsilon=e, reading="observed") for e in (10, 100)),
+    _colour("color_eps_1", beta_start=0.01, beta=0.1, epsilon=1),
+    _colour("color_noise_trained", beta_start=0.01, beta=0.1, noise=0.1),
+]
 _TOOLS = [
     Run("tool_x4", "tool_x4", scale=4, steps=8000, batch=16, beta=0.045),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
+    Run("tool_color", "tool_color", scale=1, steps=6000, batch=16, patch=64, grey=0.05, **RISING),
 ]
 _BASELINES = [
     Run("bicubic", "bicubic", scale=4, steps=0, train=()),
     Run("lanczos", "lanczos", scale=4, steps=0, train=()),
     Run("bicubic_x2", "bicubic", scale=2, steps=0, train=()),
+    Run("grey", "grey", scale=1, steps=0, train=()),  # Y, and no colour at all
     Run("original", "bicubic", scale=1, steps=0, train=()),  # the HR image itself, sent as JPEG and WebP
 ]
-ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _TOOLS}
+ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _COLOUR + _TOOLS}
 
 # The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
 # (notebook 01 shows so from its record), and not trained again.
@@ -88,6 +110,10 @@ OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "ae
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4",
            "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
+COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
+COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
+COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
+TABLE_4 = ("grey", *GUESSING, "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK],
@@ -130,9 +156,11 @@ def scoring(run: Run) -> list[Scoring]:
     name = run.name.removesuffix("_sample")
     main = ("SampleCrop",) if run.profile == "smoke" else ("Sample",) if run.name != name else ("Set14",)
     todo = [Scoring(sets(run.profile)[:3])]  # the sample, Set5, Set14
-    if name in TABLE_3 and run.profile != "smoke":
+    if name in PUBLISHED:
+        todo = [Scoring(sets(run.profile)[:3], ("8bit", "float"))]
+    if name in (*TABLE_3, *TABLE_4) and run.profile != "smoke":
         todo.append(Scoring(sets(run.profile)[3:], kinds=("SHRT", "SLR")))
-    if name in NOISY:
+    if name in NOISY + COLOUR_NOISY:
         todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
     if name in OTHER_SCALES:
         todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]

@@ -19,12 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tadlib import datasets
-from tadlib.channel import send
+from tadlib.channel import quantize, send
 from tadlib.evaluation import psnr_of_set
 from tadlib.guidance import guidance
-from tadlib.images import BadInput, replacing, to_float
+from tadlib.images import BadInput, replacing, rgb_to_y, to_float, ycbcr_to_rgb
 from tadlib.losses import latent_loss, task_loss
-from tadlib.networks import TAD
+from tadlib.networks import TAD, cic, spec
 from tadlib.optim import Muon
 from tadlib.runs import RECIPE_VERSION, Run, Trained, checkpoints, machine, stored
 
@@ -141,7 +141,8 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     average = run.build().to(fabric.device, memory_format=torch.channels_last).eval().requires_grad_(False)
     raw_optimizers = make_optimizers(run, raw)
     rates = [[g["lr"] for g in o.param_groups] for o in raw_optimizers]
-    model, *optimizers = fabric.setup(Pass(run, raw), *raw_optimizers)
+    step_of = Pass(run, raw)
+    model, *optimizers = fabric.setup(step_of, *raw_optimizers)
 
     saved = checkpoints(run.profile) / target.name / "state.pt"
     progress = _Progress()
@@ -159,10 +160,10 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         for optimizer, base in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = rate * _schedule(run, step)
-        hr, guide, slr, shr = model(codes, step)
-        task = task_loss(shr, hr)
+        hr, guide, slr, out = model(codes, step)
+        task = step_of.task(out, hr)
         latent = latent_loss(slr, guide, run.epsilon, run.reading, run.latent)
-        loss = run.alpha * task + run.beta * latent.loss
+        loss = run.alpha * task + run.beta_at(step) * latent.loss
         value = float(loss.detach())
         fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(raw.parameters(), 0.5)
@@ -221,12 +222,29 @@ class Pass(torch.nn.Module):
         self.run, self.net = run, net
 
     def forward(self, codes: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """X_HR, X_GD, X_SLR and what `task` compares with X_HR: X_SHR, or a classifier's scores."""
         run = self.run
         hr = to_float(codes).contiguous(memory_format=torch.channels_last)  # (B, 3, patch, patch)
+        if run.grey:
+            hr = self.greyed(hr, step)
         scale = run.scale_at(step)
-        guide = guidance(hr, scale, run.guide)  # (B, 3, patch/scale, patch/scale)
-        slr, shr = self.net(hr, scale, guide, lambda x: self.channel(x, step))
-        return hr, guide, slr, shr
+        guide = guidance(hr, scale, run.guide)  # (B, 3, patch/scale, patch/scale), or (B, 1, patch, patch) for colour
+        slr = self.net.encode(hr, scale, guide)
+        received = self.channel(slr, step)
+        out = self.net.decoded(received, scale) if self.net.spec.head else self.net.decode(received, scale)
+        return hr, guide, slr, out
+
+    def task(self, out: Tensor, hr: Tensor) -> Tensor:
+        """The task term of what `forward` gave: a scalar."""
+        return cic.loss(out, hr, self.run.train) if self.net.spec.head == "cic" else task_loss(out, hr)
+
+    def greyed(self, hr: Tensor, step: int) -> Tensor:
+        """Some of the patches without their colours: else the net never learns that there are such pictures."""
+        rng = torch.Generator().manual_seed(self.run.seed * 6_700_417 + step)
+        chosen = (torch.rand(len(hr), generator=rng) < self.run.grey).to(hr.device)
+        y = rgb_to_y(hr)
+        neutral = torch.full_like(y, 128 / 255)
+        return torch.where(chosen[:, None, None, None], quantize(ycbcr_to_rgb(y, neutral, neutral)), hr)
 
     def channel(self, slr: Tensor, step: int) -> Tensor:
         if self.run.recipe == "report":  # rounds only late in training, and then lets no gradient through (FACTS 2)
@@ -238,8 +256,12 @@ class Pass(torch.nn.Module):
 
 
 def _curve_sets(run: Run) -> dict[str, dict[str, Tensor]]:
-    """What a learning curve is measured on: the held-out crops, and for plots only Set5 and Set14."""
-    names = ("SampleCrop",) if run.profile == "smoke" else datasets.here_or_sample(("Set5", "Set14"))
+    """What a learning curve is measured on: the held-out crops, and for plots only Set5 and Set14.
+
+    Colour nets do without Set14: they work at full size, and it would cost them as much as the training.
+    """
+    wanted = ("Set5",) if spec(run.model).task == "colour" else ("Set5", "Set14")
+    names = ("SampleCrop",) if run.profile == "smoke" else datasets.here_or_sample(wanted)
     return {"held_out": datasets.held_out(run.train)} | {n.lower(): datasets.load(n) for n in names}
 
 

@@ -393,7 +393,7 @@ def test_a_set_that_is_not_here_has_no_rows(trained, no_data):
 
 
 def test_means_are_over_images_with_psnr_capped():
-    base = dict.fromkeys(COLUMNS, "x") | {"params": 1, "scale": 4, "sigma": 0.0}
+    base = dict.fromkeys(COLUMNS, "x") | {"params": 1, "scale": 4, "sigma": 0.0, "ciede2000": 2.0}
     rows = pd.DataFrame([base | dict.fromkeys(MEASURES, v) | {"lr_bytes": b, "kind": k}
                          for v, b, k in ((30.0, 100, "SHRT"), (40.0, 300, "SHRT"), (inf, 7, "SLR"), (50.0, 7, "SLR"))])
     got = means(rows).set_index("kind")
@@ -402,7 +402,7 @@ def test_means_are_over_images_with_psnr_capped():
 
 
 def test_means_keep_draws_and_scales_apart():
-    base = dict.fromkeys(COLUMNS, "x") | {"sigma": 0.1} | dict.fromkeys(MEASURES, 30.0)
+    base = dict.fromkeys(COLUMNS, "x") | {"sigma": 0.1, "ciede2000": 2.0} | dict.fromkeys(MEASURES, 30.0)
     rows = pd.DataFrame([base | {"draw": d, "scale": s, "lr_bytes": 1} for d in (0, 1) for s in (2, 4) for _ in "ab"])
     assert means(rows)[["draw", "scale"]].to_numpy().tolist() == [[0, 2], [0, 4], [1, 2], [1, 4]]
 

@@ -28,9 +28,10 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
 
 
 def test_study_nets_are_trained_equally():
-    longer = ("tool_x4", "tool_x2", "aetad_direct4_long")
+    longer = ("tool_x4", "tool_x2", "tool_color", "aetad_direct4_long")
     study = [run for run in studies.ALL.values() if run.steps and run.name not in longer]
-    assert {(run.steps, run.batch, run.patch) for run in study} == {(studies.STEPS, 8, 96)}
+    assert {(run.steps, run.batch, run.patch, run.scale == 1) for run in study} == {
+        (studies.STEPS, 8, 96, False), (studies.STEPS, 8, 64, True)}
     runs = [studies.ALL[name] for name in studies.ARCHITECTURES]
     assert all((run.model, run.scale, run.beta) == (run.name, 4, 0.02) for run in runs)
     assert len({run.recipe for run in runs}) == 1
@@ -64,14 +65,14 @@ def test_every_run_is_scored_on_the_main_sets_first(name):
     assert first.sets == ("Sample", "Set5", "Set14")
     assert first.scale is None and first.kinds == KINDS
     large = [s for s in further if "BSDS100" in s.sets]
-    assert bool(large) == (name in studies.TABLE_3)
+    assert bool(large) == (name in studies.TABLE_3 + studies.TABLE_4)
 
 
 def test_noise_is_drawn_more_than_once_and_on_one_set():
     for name in studies.ALL:
         noisy = [s for s in todo(name) if "noise:0.11" in s.channels]
         assert [(s.sets, s.channels) for s in noisy] == (
-            [(("Set14",), studies.NOISES)] if name in studies.NOISY else [])
+            [(("Set14",), studies.NOISES)] if name in studies.NOISY + studies.COLOUR_NOISY else [])
         assert all(s.draws > 1 for s in noisy)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tadlib.channel import send
 from tadlib.guidance import guidance, upscale
 from tadlib.images import pad_to_multiple, rgb_to_chroma, rgb_to_y, ycbcr_to_rgb
+from tadlib.networks import cic
 from tadlib.networks.zoo import Spec, layers
 
 
@@ -109,13 +110,24 @@ class TAD(nn.Module):
             big = upscale(received, scale, self.spec.skip)
             y = rgb_to_y(big)
             return ycbcr_to_rgb(y + self.decoder(y), *rgb_to_chroma(big))
-        x = received
-        for _ in range(self.passes(scale) if self.decoder is not None else 0):
-            x = self.decoder(x)  # (B, 3, h*step, w*step)
+        if self.spec.head == "cic":
+            y = pad_to_multiple(received, cic.SIZE)
+            return cic.colours(self.decoded(y, scale), y)[..., : received.shape[-2], : received.shape[-1]]
+        x = self.decoded(received, scale)
         if self.spec.skip == "none":
             return x
-        big = upscale(received, scale, self.spec.skip).expand(-1, 3, -1, -1)
+        if self.spec.skip == "grey":
+            neutral = torch.full_like(received, 128 / 255)
+            big = ycbcr_to_rgb(received, neutral, neutral)
+        else:
+            big = upscale(received, scale, self.spec.skip)
         return big if self.decoder is None else x + big
+
+    def decoded(self, received: Tensor, scale: int) -> Tensor:
+        """The decoder's own output (B, C, H, W): without the skip, and before a head makes colours of it."""
+        for _ in range(self.passes(scale) if self.decoder is not None else 0):
+            received = self.decoder(received)  # (B, 3, h*step, w*step)
+        return received
 
     def forward(self, hr: Tensor, scale: int, guide: Tensor | None = None, channel=send) -> tuple[Tensor, Tensor]:
         """Down and up: (X_SLR, X_SHR); `channel` is what happens to X_SLR in between, 8-bit rounding by default."""

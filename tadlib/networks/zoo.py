@@ -28,9 +28,10 @@ class Spec:
     decoder: str
     step: int = 2  # factor of one pass: x4 takes two passes of 2, or one of 4; colour has 1
     task: str = "sr"  # "sr" or "colour"
-    skip: str = "none"  # an interpolation added to the decoder's output, "none" as published
+    skip: str = "none"  # added to the decoder's output: an interpolation, for colour "grey"; "none" as published
     added: bool = True  # X_GD is added to the encoder's output
     start: str = "default"  # "zero": the last convolutions start at zero, so the net starts as its skip
+    head: str = ""  # "cic": the decoder's output are scores of colour bins, not colours (networks/cic.py)
     luma: bool = False  # decoder works on Y of the enlarged LR image, chroma is interpolated (VDSR)
     note: str = ""
 
@@ -76,12 +77,22 @@ _SPECS = [
     _colour("aetad_color_large", "= r*4 c64 +", "= r*4 c64 +", head="c16 c64", tail="c32 c1", dec_head="c32 c64"),
     _colour("aetad_color_very_large", "= r*7 c64 +", "= r*7 c64*2 +"),
     _colour("conv_only_color_large", "= c64*2 + c64*2 +", "= c64*2 + c64*2 +"),
+    Spec("no_tad_color", "study", "", "c64 = r*3 c64 + c8 c3", step=1, task="colour",
+         note="aetad_color's decoder on Y"),
+    # --- beside the report: what colour needs (FACTS 7), and the classic that guesses
+    Spec("color_shuffle", "study", "u2 c64 r*2 c4 p2", "u2 c64 r*4 c12 p2", step=1, task="colour", skip="grey",
+         start="zero", note="at half the size a flat area can carry a pattern"),
+    Spec("cic_color", "study", "", "u4 c64 r*6 c260", step=1, task="colour", head="cic",
+         note="after Zhang et al. 2016: guesses from Y"),
     # --- what a person uses: all work at the LR image's size or below, added to interpolated images
     Spec("tool_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero"),
     Spec("tool_x2", "tool", "u2 c64 r*4 c3", "c64 r*12 c12 p2", step=2, skip="bicubic", start="zero"),
+    Spec("tool_color", "tool", "u2 c64 r*5 c4 p2", "u2 c64 r*11 c12 p2", step=1, task="colour", skip="grey",
+         start="zero"),
     # --- no network at all
     Spec("bicubic", "baseline", "", "", skip="bicubic"),
     Spec("lanczos", "baseline", "", "", skip="lanczos"),
+    Spec("grey", "baseline", "", "", step=1, task="colour", skip="grey", note="Y with no colour at all"),
 ]
 ZOO: dict[str, Spec] = {s.name: s for s in _SPECS}
 
