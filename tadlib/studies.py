@@ -52,7 +52,7 @@ _STUDY = [
 _KINK = [
     *(_study(f"kink_l1_{b:g}", "tool_x4", beta=b) for b in (0.02, 0.05, 0.1, 0.2)),
     *(_study(f"kink_ball_{e:g}", "tool_x4", beta=0.1, epsilon=e) for e in (0.5, 1, 2)),
-    *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (1, 5)),
+    *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (0.3, 1, 5)),
     *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
     _study("tool_x4_report", "tool_x4", recipe="report"),
 ]

@@ -13,6 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from tadlib.channel import file_bytes, send
 from tadlib.evaluation import (
     COLUMNS,
+    colour_difference,
     compare,
     luma,
     means,
@@ -24,7 +25,18 @@ from tadlib.evaluation import (
     verify,
 )
 from tadlib.guidance import guidance, upscale
-from tadlib.images import BadInput, crop_to_multiple, from_pil, read_image, to_codes, to_float, to_pil, write_png
+from tadlib.images import (
+    BadInput,
+    crop_to_multiple,
+    from_pil,
+    read_image,
+    rgb_to_y,
+    to_codes,
+    to_float,
+    to_pil,
+    write_png,
+    ycbcr_to_rgb,
+)
 from tadlib.networks import build
 from tadlib.runs import Run
 
@@ -235,6 +247,24 @@ def test_the_decoder_never_sees_fraction_bits(photo):
 
     score(Stub(decode), {"a": photo}, 4, "bicubic")
     assert torch.equal(seen[0], to_codes(seen[0]).float() / 255)
+
+
+def test_colour_is_scored_at_full_size_from_a_grey_image(photo):
+    rows = score(build("grey"), {"a": photo}, 1, "y").set_index("kind")
+    assert rows.loc["SHRT", "psnr_y"] > 55 > 30 > rows.loc["SHRT", "psnr_rgb"]  # the light is right, the colours lack
+    assert rows.loc["SLR", "psnr_rgb"] == inf
+    plain = to_codes(ycbcr_to_rgb(rgb_to_y(to_float(photo)), *[torch.full((1, 1, 96, 128), 128 / 255)] * 2))[0]
+    assert rows.loc["SHRT", "ciede2000"] == pytest.approx(colour_difference(plain, photo), abs=0.2)
+    assert isnan(rows.loc["SLR", "ciede2000"])
+    both = score(build("color_shuffle"), {"a": photo}, 1, "y", ("8bit", "float", "noise:0.1"))
+    assert set(both["kind"]) == {"SHRT", "SLR", "SHRB"}  # bicubic has nothing to say here
+    assert score(build("bicubic"), {"a": photo}, 4, "bicubic")["ciede2000"].isna().all()
+
+
+def test_colour_difference_is_zero_for_equal_images_and_a_known_one_for_a_known_pair():
+    white, grey = (torch.full((3, 4, 4), v, dtype=torch.uint8) for v in (255, 119))
+    assert colour_difference(white, white) == 0
+    assert colour_difference(white, grey) == pytest.approx(50 / 1.369, abs=0.1)  # L 100, 50: dL / S_L
 
 
 def test_hr_is_cropped_to_the_scale_at_the_bottom_right(photo):

@@ -107,6 +107,12 @@ def test_a_run_can_leave_the_guidance_out_of_the_encoders_output():
     assert not replace(TINY, added=False).build().spec.added
 
 
+def test_the_latent_weight_rises_in_the_second_quarter():
+    run = replace(TINY, steps=1000, beta_start=0.01, beta=0.31)
+    assert [run.beta_at(s) for s in (0, 250, 375, 500, 999)] == pytest.approx([0.01, 0.01, 0.16, 0.31, 0.31])
+    assert [replace(TINY, beta=0.3).beta_at(s) for s in (0, 2)] == [0.3, 0.3]
+
+
 def test_a_step_has_the_runs_scale_or_one_drawn_from_its_scales():
     assert {TINY.scale_at(step) for step in range(20)} == {2}
     run = replace(TINY, scales=(2, 4, 8, 16))

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from tadlib import datasets, runs, studies, training
 from tadlib.evaluation import psnr_of_set
-from tadlib.images import BadInput
-from tadlib.networks import build
+from tadlib.images import BadInput, rgb_to_y, to_codes
+from tadlib.networks import build, cic
 from tadlib.runs import Run, folder, is_trained, on_this_machine
 from tadlib.training import fit
 
@@ -366,6 +366,27 @@ def test_one_pass_compares_the_right_images():
     torch.testing.assert_close(guide, expected)
     assert (slr.shape, shr.shape) == (guide.shape, hr.shape)
     assert slr.requires_grad
+
+
+def test_some_patches_are_made_grey_the_same_ones_each_time(photo):
+    run = Run("colour", "color_shuffle", scale=1, grey=0.5, train=("SampleTrain",), profile="smoke")
+    step_of, codes = training.Pass(run, run.build()), photo[None, :, :32, :32].expand(8, -1, -1, -1)
+    hr, guide, _, shr = step_of(codes, 3)
+    grey = (hr == hr[:, :1]).flatten(1).all(1)
+    assert 0 < grey.sum() < 8
+    assert torch.equal(hr[~grey], codes[~grey].float() / 255)
+    assert (to_codes(hr[grey]).float() / 255 - hr[grey]).abs().max() < 1e-6
+    assert (rgb_to_y(hr) - rgb_to_y(codes.float() / 255)).abs().max() < 1 / 255
+    assert guide.shape == (8, 1, 32, 32) and shr.shape == hr.shape
+    assert torch.equal(hr, step_of(codes, 3)[0]) and not torch.equal(hr, step_of(codes, 4)[0])
+
+
+def test_a_classifier_is_compared_by_its_scores(photo):
+    run = Run("cic", "cic_color", scale=1, train=("SampleTrain",), profile="smoke")
+    step_of = training.Pass(run, run.build())
+    hr, _, _, out = step_of(photo[None, :, :32, :32], 0)
+    assert out.shape == (1, 260, 8, 8)
+    assert step_of.task(out, hr) == cic.loss(out, hr, ("SampleTrain",))
 
 
 def test_a_pass_works_at_its_steps_scale():
