@@ -160,6 +160,8 @@ def scoring(run: Run) -> list[Scoring]:
         todo = [Scoring(sets(run.profile)[:3], ("8bit", "float"))]
     if name in (*TABLE_3, *TABLE_4) and run.profile != "smoke":
         todo.append(Scoring(sets(run.profile)[3:], kinds=("SHRT", "SLR")))
+        if name in TABLE_4:
+            todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
     if name in NOISY + COLOUR_NOISY:
         todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
     if name in OTHER_SCALES:
