@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import html
+import math
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -115,6 +117,19 @@ def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.
         ax.set_xticks((), minor=True)
         ax.legend(fontsize=7)
     return figure, table
+
+
+def at_equal_bytes(rates: pd.DataFrame, mine: pd.DataFrame, kind: str) -> float:
+    """Mean RGB PSNR of files of a kind ("jpeg", "webp") with as many bytes as `mine` has for the same images.
+
+    `rates`: rows of the run "original", several qualities an image; PSNR is interpolated over log bytes, and is that of
+    the best or worst quality beyond them.
+    """
+    found = []
+    for row in mine.itertuples():
+        one = rates[(rates["image"] == row.image) & rates["channel"].str.startswith(f"{kind}:")].sort_values("lr_bytes")
+        found.append(np.interp(math.log(row.lr_bytes), np.log(one["lr_bytes"]), one["psnr_rgb"]))
+    return float(np.mean(found))
 
 
 def noise_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:

@@ -57,6 +57,10 @@ _KINK = [
     _study("tool_x4_report", "tool_x4", recipe="report"),
 ]
 KINK = tuple(run.name for run in _KINK if run.recipe == "modern")
+# How to spend the same number of training pixels: many small patches or few large ones, in many steps or few
+_BATCHES = [Run(f"batch_{b}x{p}", "tool_x4", steps=n, batch=b, patch=p, beta=0.5, latent="l2")
+            for b, p, n in ((8, 96, 2400), (16, 96, 1200), (9, 128, 1200), (36, 64, 1200))]
+BATCHES = tuple(run.name for run in _BATCHES)
 
 
 def _colour(name: str, model: str = "color_shuffle", **fields) -> Run:
@@ -78,9 +82,9 @@ _COLOUR = [
     _colour("color_noise_trained", beta_start=0.01, beta=0.1, noise=0.1),
 ]
 _TOOLS = [
-    Run("tool_x4", "tool_x4", scale=4, steps=8000, batch=16, beta=0.045),
+    Run("tool_x4", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2"),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
-    Run("tool_color", "tool_color", scale=1, steps=6000, batch=16, patch=64, grey=0.05, **RISING),
+    Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
 ]
 _BASELINES = [
     Run("bicubic", "bicubic", scale=4, steps=0, train=()),
@@ -89,7 +93,7 @@ _BASELINES = [
     Run("grey", "grey", scale=1, steps=0, train=()),  # Y, and no colour at all
     Run("original", "bicubic", scale=1, steps=0, train=()),  # the HR image itself, sent as JPEG and WebP
 ]
-ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _COLOUR + _TOOLS}
+ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _BATCHES + _COLOUR + _TOOLS}
 
 # The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
 # (notebook 01 shows so from its record), and not trained again.
@@ -118,8 +122,10 @@ NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK],
     "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
-                              "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS,
+                              "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
+    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY,
+                        "original"],
 }
 
 

@@ -131,6 +131,14 @@ def test_a_front_holds_likeness_against_quality_on_held_out_crops_and_the_main_s
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[36, 27]]
 
 
+def test_equal_bytes_are_interpolated_image_by_image_over_the_logarithm():
+    rates = pd.DataFrame([("a", "jpeg:10", 100, 20), ("a", "jpeg:90", 10_000, 40), ("a", "webp:90", 1, 99),
+                          ("b", "jpeg:10", 50, 25), ("b", "jpeg:90", 500, 35)],
+                         columns=["image", "channel", "lr_bytes", "psnr_rgb"])
+    mine = pd.DataFrame({"image": ["a", "b"], "lr_bytes": [1000, 5000]})
+    assert report.at_equal_bytes(rates, mine, "jpeg") == pytest.approx((30 + 35) / 2)
+
+
 def test_rate_is_bits_per_hr_pixel_and_both_are_means_over_images(store):
     store("aetad", [{"image": "a", "pixels": 100, "lr_bytes": 50, "psnr_rgb": 30},
                     {"image": "b", "pixels": 400, "lr_bytes": 100, "psnr_rgb": 32},

@@ -29,12 +29,17 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
 
 def test_study_nets_are_trained_equally():
     longer = ("tool_x4", "tool_x2", "tool_color", "aetad_direct4_long")
-    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer]
+    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + studies.BATCHES]
     assert {(run.steps, run.batch, run.patch, run.scale == 1) for run in study} == {
         (studies.STEPS, 8, 96, False), (studies.STEPS, 8, 64, True)}
     runs = [studies.ALL[name] for name in studies.ARCHITECTURES]
     assert all((run.model, run.scale, run.beta) == (run.name, 4, 0.02) for run in runs)
     assert len({run.recipe for run in runs}) == 1
+
+
+def test_batches_spend_the_same_number_of_pixels():
+    runs = [studies.ALL[name] for name in studies.BATCHES]
+    assert len({run.steps * run.batch * run.patch**2 for run in runs}) == 1
 
 
 def test_what_is_compared_differs_in_one_thing():
