@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from tadlib import datasets, evaluation, images
-from tadlib.codec import Codec, Origin, available, pairs
+from tadlib.codec import Codec, Origin, available, downscale_file, pairs, upscale_file
+from tadlib.images import BadInput
 from tadlib.runs import Run, Trained
 
 
@@ -51,6 +52,43 @@ def test_tiles_leave_no_seam(untrained, model, scale):
     assert int((small.int() - tiled.downscale(image).int()).abs().max()) <= 1
     big = whole.upscale(small)
     assert int((big.int() - tiled.upscale(small).int()).abs().max()) <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (33, 50), (301, 270)])
+def test_colour_goes_into_a_grey_image_of_the_same_size_and_back(untrained, shape):
+    image = datasets.load("Sample")["coffee"][:, : shape[0], : shape[1]]
+    whole, tiled = untrained("color_shuffle", 1, 100_000), untrained("color_shuffle", 1, 64)
+    grey = whole.downscale(image)
+    assert grey.shape == (1, *shape) and grey.dtype == torch.uint8
+    assert int((grey.int() - tiled.downscale(image).int()).abs().max()) <= 1
+    back = whole.upscale(grey)
+    assert back.shape == (3, *shape)
+    assert int((back.int() - tiled.upscale(grey).int()).abs().max()) <= 1
+
+
+def test_decolorize_and_colorize_files(untrained, tmp_path, photo):
+    codec = untrained("color_shuffle", 1, 100_000)
+    images.write_png(tmp_path / "photo.png", photo)
+    downscale_file(codec, tmp_path / "photo.png", tmp_path / "grey.png")
+    grey = Image.open(tmp_path / "grey.png")
+    assert (grey.mode, grey.size) == ("L", (155, 121))
+    assert json.loads(grey.info["tad"])["scale"] == 1
+    grey.convert("RGB").save(tmp_path / "rewritten.png")  # three equal channels, and no chunk: still a grey picture
+    for name in ("grey", "rewritten"):
+        upscale_file(lambda origin: codec, tmp_path / f"{name}.png", tmp_path / f"{name}_back.png")
+    one, other = (images.read_image(tmp_path / f"{n}_back.png") for n in ("grey", "rewritten"))
+    assert one.shape == photo.shape and torch.equal(one, other)
+    with pytest.raises(BadInput, match=r"photo\.png: has colours already"):
+        upscale_file(lambda origin: codec, tmp_path / "photo.png", tmp_path / "never.png")
+    assert not (tmp_path / "never.png").exists()
+
+
+@pytest.mark.parametrize("command", ["decolorize", "colorize"])
+def test_a_model_for_another_task_is_told(tmp_path, photo, command):
+    images.write_png(tmp_path / "photo.png", photo)
+    done = tadlib(command, "--model", "tool_x4", tmp_path / "photo.png", tmp_path / "out.png")
+    assert (done.returncode, done.stderr) == (2, "tadlib: model 'tool_x4' is one for downscale and upscale\n")
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_down_and_up_as_two_processes_joined_by_a_rewritten_png(tmp_path, photo):

@@ -14,7 +14,8 @@ TINY = Run("tiny", "aetad_very_small", scale=2, steps=3, batch=2, patch=32, trai
 
 FROZEN = {"aetad": "e3fad099", "no_tad": "a8033152", "aetad_very_small": "87064dbb", "aetad_skip2": "a1cdd043",
           "aetad_very_large": "e863e942", "eps_0": "ea25ebb2", "eps_100_observed": "f6d4851a",
-          "aetad_any_scale": "a23374f6", "tool_x4": "0a93f09e", "tool_x2": "f0e27f85"}
+          "aetad_any_scale": "a23374f6", "tool_x4": "e2b03947", "vdsr": "f9327610", "kink_l2_1": "439f9454",
+          "tool_x2": "f0e27f85"}
 
 
 def committed_label(name):
