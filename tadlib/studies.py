@@ -25,14 +25,6 @@ def _study(name: str, model: str = "aetad", **fields) -> Run:
     return Run(name, model, **({"steps": STEPS} | fields))
 
 
-# Defined, and not trained yet: no notebook waits for these. A run that is trained is struck off.
-LATER = {"kink_ball_0.5", "aetad_bilinear", "aetad_beta0.005"}
-
-
-def _ready(names) -> tuple[str, ...]:
-    return tuple(name for name in dict.fromkeys(names) if name not in LATER)
-
-
 ARCHITECTURES = ["vdsr", "no_tad", "aetad_very_small", "aetad_small", "aetad", "aetad_skip", "aetad_skip2",
                  "aetad_large", "aetad_very_large", "aetad_direct4", "conv_only", "conv_only_large",
                  "conv_only_very_large", "conv_only_very_large2"]
@@ -64,7 +56,7 @@ _KINK = [
     *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
     _study("tool_x4_report", "tool_x4", recipe="report"),
 ]
-KINK = _ready(run.name for run in _KINK if run.recipe == "modern")
+KINK = tuple(run.name for run in _KINK if run.recipe == "modern")
 # How to spend the same number of training pixels: many small patches or few large ones, in many steps or few
 _BATCHES = [Run(f"batch_{b}x{p}", "tool_x4", steps=n, batch=b, patch=p, beta=0.5, latent="l2")
             for b, p, n in ((8, 96, 2400), (16, 96, 1200), (9, 128, 1200), (36, 64, 1200))]
@@ -110,16 +102,15 @@ EPSILON = {
                  100: "eps_100_observed"},
     "range": {0: "eps_0", 0.25: "eps_0", 0.5: "eps_0.5", 1: "eps_1", 2: "eps_2", 5: "eps_5"},
 }
-EPSILON = {reading: {e: n for e, n in grid.items() if n not in LATER} for reading, grid in EPSILON.items()}
 SIGMAS = (0.01, 0.02, 0.05, 0.11, 0.22, 0.33, 0.5)  # of the noise on X_SLR; the report's range, denser where it acts
 NOISES = tuple(f"noise:{s}" for s in SIGMAS)
 NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.values()), "noise_trained",
          "tool_x4")
-VARIED = _ready(("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip"))  # one thing at a time
+VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
 RECIPES = {"aetad": ("eps_0", "aetad_report"), "tool_x4": ("kink_l1_0.02", "tool_x4_report")}  # modern, report
 SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small")}
 # aetad by latent weight, down to none
-LIKENESS = _ready(("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed"))
+LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4",
@@ -131,8 +122,8 @@ TABLE_4 = ("grey", *GUESSING, "aetad_color", "aetad_color_large", "color_shuffle
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK],
-    "02_sisr_architectures": [*_ready(ARCHITECTURES), "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2",
-                              "original", "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
+    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
+                              "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
     "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY,
                         "original"],
