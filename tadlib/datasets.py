@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tadlib.images import SUFFIXES, BadInput, centre_crop, read_image
 ROOT = Path(__file__).resolve().parent.parent
 TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100")
 HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
+HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
+PAN = 6  # pixels a frame, at most, by which a window moves over a still image in each direction to make a clip of it
 
 
 class MissingData(BadInput):
@@ -37,12 +40,21 @@ def data_folder() -> Path:
 
 
 def files(name: str) -> list[Path]:
-    """The picture files of a set or of a folder, sorted; empty if it is not here."""
+    """The picture files of a set, of one of its folders ("Vid4/city") or of any other, sorted; empty if it is not here.
+
+    Frames of clips are in their natural order: hr2 before hr10.
+    """
     entry = registry().get(name, {})
     if "bundled" in entry:
         return [Path(skimage.__file__).parent / "data" / f for f in entry["bundled"]]
-    folder = data_folder() / name if name in registry() else Path(name)
-    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    of = registry().get(name.split("/")[0])
+    folder = data_folder() / name if of else Path(name)
+    found = (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    return sorted(found, key=_natural if of and of["use"].startswith("video") else None)
+
+
+def _natural(path: Path) -> list:
+    return [(int(t), "") if t.isdigit() else (0, t) for t in re.split(r"(\d+)", str(path))]
 
 
 def is_here(name: str) -> bool:
@@ -67,7 +79,12 @@ def load(name: str) -> dict[str, Tensor]:
         known = registry().get(name)
         hint = f"see `python -m tadlib data`; its place is {data_folder() / name}" if known else "no such set or folder"
         raise MissingData(f"{name}: not here ({hint})")
-    crop = registry().get(name, {}).get("crop", 1 << 30)
+    entry = registry().get(name, {})
+    if "pan" in entry:
+        count, height, width, dy, dx = entry["pan"]
+        frames = pan(read_image(found[0]), count, (height, width), (dy, dx))
+        return {f"{n:04}": frame for n, frame in enumerate(frames)}
+    crop = entry.get("crop", 1 << 30)
     folder = Path(os.path.commonpath([f.parent for f in found]))
     images = {f.relative_to(folder).with_suffix("").as_posix(): centre_crop(read_image(f), crop) for f in found}
     if len(images) < len(found):
@@ -122,12 +139,80 @@ class Patches:
         return out
 
 
+class ClipPatches:
+    """Random patches of three consecutive frames, from clips and from still images, as `Patches` otherwise.
+
+    Each set is drawn from equally often. Over a still image a window moves steadily, by whole pixels: a clip without
+    noise, without anything that moves by itself, and with a motion that a small image sees to a fraction of a pixel.
+    """
+
+    frames = 3
+
+    def __init__(self, names: tuple[str, ...], size: int):
+        spared = held_out(names)
+        self.size = size
+        self.sets = []  # of each set its clips (T, 3, H, W); a still image is one of a single frame
+        for name in names:
+            frames = [i for stem, i in load(name).items() if name != names[0] or stem not in spared]
+            large = [i for i in frames if min(i.shape[-2:]) >= size + (self.frames - 1) * PAN]
+            clips = [torch.stack(frames)] if is_clip(name) else [i[None] for i in large]
+            if not large:
+                raise BadInput(f"{name}: no image has the {size + (self.frames - 1) * PAN} pixels on each side that "
+                               "training on clips needs")
+            self.sets.append(clips)
+
+    def batch(self, number: int, count: int, seed: int) -> Tensor:
+        """uint8 (count, 3 frames, 3, size, size); flipped, transposed and reversed with probability 1/2 each."""
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        out = torch.empty(count, self.frames, 3, self.size, self.size, dtype=torch.uint8)
+        for row, draws in zip(out, torch.rand(count, 11, generator=rng).tolist(), strict=True):
+            which, what, when, y, x, dy, dx, flip, mirror, transpose, reverse = draws
+            clips = self.sets[int(which * len(self.sets))]
+            clip = clips[int(what * len(clips))]
+            if len(clip) == 1:
+                step = [int(d * (2 * PAN + 1)) - PAN for d in (dy, dx)]
+                clip = pan(clip[0], self.frames, (self.size, self.size), tuple(step), (y, x))
+            else:
+                first = int(when * (len(clip) - self.frames + 1))
+                top, left = (int(p * (n - self.size + 1)) for p, n in zip((y, x), clip.shape[-2:], strict=True))
+                clip = clip[first : first + self.frames, :, top : top + self.size, left : left + self.size]
+            clip = clip.flip([d for d, p in ((0, reverse), (2, flip), (3, mirror)) if p < 0.5])
+            row.copy_(clip.mT if transpose < 0.5 else clip)
+        return out
+
+
+def pan(image: Tensor, count: int, size: tuple[int, int], step: tuple[int, int], start: tuple[float, float] = (0.5, 0.5)
+        ) -> Tensor:
+    """A clip from a photograph (3, H, W): a window of `size` that moves by `step` (down, right) pixels a frame.
+
+    uint8 (count, 3, *size); `start` in [0, 1) says where of all places that it can have. Raises ValueError if the
+    image is too small.
+    """
+    corners = []
+    for length, window, by, where in zip(image.shape[-2:], size, step, start, strict=True):
+        room = length - window - abs(by) * (count - 1)
+        if room < 0:
+            raise ValueError(f"a window of {window} that moves by {by} in {count} frames does not fit into {length}")
+        corners.append(int(where * (room + 1)) + max(0, -by) * (count - 1))
+    (top, left), (h, w) = corners, size
+    return torch.stack([image[:, top + n * step[0] :, left + n * step[1] :][:, :h, :w] for n in range(count)])
+
+
+def is_clip(name: str) -> bool:
+    """Whether a set's images are consecutive frames."""
+    entry = registry().get(name.split("/")[0], {})
+    return entry.get("use", "").startswith("video")
+
+
 def held_out(names: tuple[str, ...]) -> dict[str, Tensor]:
     """The crops on which choices are made, uint8 (3, <= 128, <= 128): the last 20 images of the first set.
 
-    A small set (the sample) has too few images to spare: then corners of its images stand in, marked by their name.
+    Of a clip they are the middles, 256 pixels wide, of its last 6 frames. A small set (the sample) has too few images
+    to spare: then corners of its images stand in, marked by their name.
     """
     first = load(names[0])
+    if is_clip(names[0]):
+        return {s: centre_crop(i, 256) for s, i in list(first.items())[-HELD_OUT_FRAMES:]}
     if len(first) > 2 * HELD_OUT:
         return {s: i[:, :128, :128] for s, i in list(first.items())[-HELD_OUT:]}
     return {f"{s} (trained on)": i[:, :128, :128] for s, i in first.items()}

@@ -12,6 +12,7 @@ and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 
 """
 from __future__ import annotations
 
+import functools
 from math import inf, log10
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tadlib.channel import bytes_sent, send
 from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, replacing, rgb_to_y, to_codes, to_float
 from tadlib.networks import TAD
+from tadlib.networks.tad import around
 
 COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", "scale", "set",
            "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y", "psnr_rgb_crop",
@@ -88,18 +90,25 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
           kinds: tuple[str, ...] = KINDS, draws: int = 1) -> pd.DataFrame:
     """A row for each image, channel, draw and kind: image, pixels (HR), kind, channel, sigma, draw, measures, lr_bytes.
 
-    `images`: uint8 (3, H, W) by name. float32 throughout, on the network's device. A noisy channel is drawn `draws`
-    times (the draw is its seed). The kinds of cross play are measured once, on the channel "8bit".
+    `images`: uint8 (3, H, W) by name; where the decoder sees several frames they are a clip. float32 throughout, on
+    the network's device. A noisy channel is drawn `draws` times (the draw is its seed). The kinds of cross play are measured once, on the channel "8bit".
     """
     device = next(model.parameters(), torch.empty(0)).device
-    rows = []
-    for name, image in images.items():
-        if min(image.shape[-2:]) < scale:
-            raise BadInput(f"{name}: smaller than the scale of {scale}, it cannot be scored")
-        image = crop_to_multiple(image, scale)
+    names, frames = list(images), model.spec.frames
+
+    @functools.lru_cache(maxsize=frames)
+    def encoded(n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Image number n (at an end: the last one there), its guidance and its X_SLR."""
+        image = crop_to_multiple(images[names[n]], scale)
         hr = to_float(image).to(device)
         x_gd = guidance(hr, scale, guide)
-        slr = model.encode(hr, scale, x_gd)
+        return image, x_gd, model.encode(hr, scale, x_gd)
+
+    rows = []
+    for n, name in enumerate(names):
+        if min(images[name].shape[-2:]) < scale:
+            raise BadInput(f"{name}: smaller than the scale of {scale}, it cannot be scored")
+        image, x_gd, slr = encoded(n)
         gd_codes = to_codes(x_gd)[0]
 
         same = {"image": name, "pixels": image[0].numel()}
@@ -108,13 +117,19 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
                 received = send(slr, channel, torch.Generator().manual_seed(draw))
                 size = bytes_sent(slr, channel, torch.Generator().manual_seed(draw))
                 sent = same | {"channel": channel, "draw": draw, "lr_bytes": size}
-                result = model.decode(received, scale)
+                noise = torch.Generator().manual_seed(draw)
+                if frames > 1:
+                    seen = (encoded(m)[2] for m in around(n, len(names), frames))
+                    seen = torch.cat([send(x, channel, noise) for x in seen], 1)  # (1, frames * C, h, w)
+                else:
+                    seen = received
+                result = model.decode(seen, scale)
                 rows.append(sent | _measure("SHRT", result, image, scale, channel))
                 if guide == "y" and not _sigma(channel):  # colorization
                     rows[-1]["ciede2000"] = colour_difference(to_codes(result)[0].cpu(), image)
                 if "SLR" in kinds:
                     rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))
-        if model.encoder is not None and "8bit" in channels:
+        if model.encoder is not None and "8bit" in channels and frames == 1:
             sent = same | {"channel": "8bit", "draw": 0}
             if "SHRB" in kinds:
                 result = model.decode(to_float(gd_codes), scale)
@@ -214,15 +229,18 @@ def psnr_of_set(model: TAD, images: dict[str, Tensor], scale: int, guide: str, f
     `fast` runs the network in bf16. PSNR is capped at 100 dB, so that a mean over identical images stays a number.
     """
     device = next(model.parameters(), torch.empty(0)).device
-    out = []
-    for image in images.values():
-        image = crop_to_multiple(image, scale)
+    images = [crop_to_multiple(image, scale) for image in images.values()]
+    network = torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    arrived, slr_psnr, shr_psnr = [], [], []
+    for image in images:
         hr = to_float(image).to(device).contiguous(memory_format=torch.channels_last)
         x_gd = guidance(hr, scale, guide)
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        with network:
             slr = model.encode(hr, scale, x_gd)
-            received = send(slr.float(), "8bit")
-            shr = model.decode(received, scale)
-        out.append((min(100.0, psnr(to_codes(received)[0], to_codes(x_gd)[0])),
-                    min(100.0, psnr(to_codes(shr)[0].cpu(), image))))
-    return tuple(np.mean(out, axis=0).tolist())
+        arrived.append(send(slr.float()))
+        slr_psnr.append(min(100.0, psnr(to_codes(arrived[-1])[0], to_codes(x_gd)[0])))
+    for n, image in enumerate(images):
+        with network:
+            shr = model.decode(torch.cat([arrived[m] for m in around(n, len(images), model.spec.frames)], 1), scale)
+        shr_psnr.append(min(100.0, psnr(to_codes(shr)[0].cpu(), image)))
+    return float(np.mean(slr_psnr)), float(np.mean(shr_psnr))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tadlib import networks, runs, studies
 from tadlib.channel import send
 from tadlib.codec import available
-from tadlib.datasets import ROOT, is_here
+from tadlib.datasets import ROOT, is_clip, is_here
 from tadlib.evaluation import means, scores
 from tadlib.images import to_float
 from tadlib.networks.tad import multiply_adds
@@ -39,11 +39,11 @@ def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", k
 
 
 def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the wanted sets on which a run was scored or can be (none of them in a smoke run); else the sample."""
+    """Those of the wanted sets or clips on which a run was scored or can be (none in a smoke run); else the sample."""
     path = stored(name, profile).folder / "scores.csv"
     scored = set(pd.read_csv(path, usecols=["set"])["set"]) if path.exists() else set()
-    usable = tuple(s for s in wanted if s in studies.sets(profile) and (s in scored or is_here(s)))
-    return usable or studies.sets(profile)[:1]
+    known = studies.clips(profile) if is_clip(wanted[0]) else studies.sets(profile)
+    return tuple(s for s in wanted if s in known and (s in scored or is_here(s))) or known[:1]
 
 
 def best_set(profile: str) -> str:

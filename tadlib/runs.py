@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +48,11 @@ class Run:
     added: bool = True  # X_GD is added to the encoder's output (Fig. 9 asks what that is worth)
     scales: tuple[int, ...] = ()  # drawn for each batch in place of `scale`: changing numbers of passes
     grey: float = 0.0  # share of the training patches that are made grey (colour nets)
+    start: tuple[Run, ...] = ()  # trained runs whose weights this one starts from, the later over the earlier
+    frozen: str = ""  # "encoder" or "decoder": keeps the weights that it starts with
+    rate: float = 1.0  # times the recipe's learning rate
+    neighbours: bool = True  # False: a decoder of several frames sees its own frame that many times
+    aim: str = ""  # the task term: "" X_SHR; "farneback", "flow": motion as seen in X_SLR (training.Pass)
     train: tuple[str, ...] = ("DIV2K_crops", "BSDS_train")
     watch: tuple[int, ...] = ()  # further scales that the learning curve shows; changes no result
     profile: str = "cpu"
@@ -60,7 +65,8 @@ class Run:
         """The freshly initialised network of this run; the same for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added)
+            return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added,
+                         neighbours=self.neighbours)
 
     def scale_at(self, step: int) -> int:
         """The scale of a training step: the run's, or one of `scales`, the same for the same seed and step."""
@@ -78,10 +84,15 @@ class Run:
 
     def label(self, prints: dict[str, str | None]) -> str:
         """The folder's name, given each training set's fingerprint."""
-        default = {f.name: f.default for f in fields(self)}
-        differing = {k: v for k, v in asdict(self).items() if v != default[k] and k not in ("name", "profile", "watch")}
-        text = json.dumps([differing, RECIPE_VERSION[self.recipe], [prints[n] for n in self.train]], sort_keys=True)
+        text = json.dumps([self.differing(), RECIPE_VERSION[self.recipe], [prints[n] for n in self.train]],
+                          sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def differing(self) -> dict:
+        """The fields that decide the result and differ from their defaults."""
+        out = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        out = {k: v for k, v in out.items() if k not in ("name", "profile", "watch")}
+        return out | ({"start": [s.differing() for s in self.start]} if self.start else {})
 
     @property
     def trains(self) -> bool:

@@ -36,7 +36,9 @@ def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int 
 def seconds_per_step(run: Run, repeats: int = 1) -> float:
     """What one training step of this run takes on this machine now: the median of so many, after one to warm up."""
     raw = run.build().to(memory_format=torch.channels_last)
-    codes = torch.randint(0, 256, (run.batch, 3, run.patch, run.patch), dtype=torch.uint8)
+    frames = raw.spec.frames
+    shape = (run.batch, *([frames] if frames > 1 else []), 3, run.patch, run.patch)
+    codes = torch.randint(0, 256, shape, dtype=torch.uint8)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fast = fastest_precision(device) == "bf16-mixed"
     net, codes = Pass(run, raw).to(device), codes.to(device)
@@ -46,7 +48,9 @@ def seconds_per_step(run: Run, repeats: int = 1) -> float:
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             hr, _, _, out = net(codes, step)
-        net.task(out, hr).backward()
+        task = net.task(out, hr)
+        if task.requires_grad:
+            task.backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -60,7 +64,7 @@ def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
     """Time every super-resolution net, alone on this machine, and write results/<profile>/speed.csv."""
     rows = []
     for model, spec in networks.ZOO.items():
-        if spec.task != "sr":
+        if spec.task != "sr" or spec.frames > 1:
             continue
         for scale in (2, 4):
             net = networks.build(model)

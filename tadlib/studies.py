@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tadlib.datasets import TEST_SETS
 from tadlib.evaluation import KINDS
-from tadlib.networks import ZOO
+from tadlib.networks import ZOO, spec
 from tadlib.runs import PROFILES, Run
 
 SCORED = ("Sample", *TEST_SETS)
@@ -81,10 +81,32 @@ _COLOUR = [
     _colour("color_eps_1", beta_start=0.01, beta=0.1, epsilon=1),
     _colour("color_noise_trained", beta_start=0.01, beta=0.1, noise=0.1),
 ]
+_TOOL_X4 = Run("tool_x4", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2")
 _TOOLS = [
-    Run("tool_x4", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2"),
+    _TOOL_X4,
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
     Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
+]
+
+def _video(name: str, model: str, **fields) -> Run:
+    """Trained on three frames, of the clip that the report names and of windows that move over photographs."""
+    return _study(name, model, **({"patch": 128, "train": ("VideoTrain", "BSDS_train")} | fields))
+
+
+# The report's recipe (section 3.5): train on images; fine-tune on video frames; train SOF-VSR on the small frames
+_AETAD_VIDEO = _study("aetad_video", steps=300, rate=0.25, train=("VideoTrain",), start=(_study("aetad"),))
+_SOFVSR = _video("sofvsr", "sofvsr")
+_FROZEN = {"start": (_AETAD_VIDEO, _SOFVSR), "frozen": "decoder", "rate": 0.25}
+_VIDEO = [
+    _AETAD_VIDEO,
+    _SOFVSR,
+    _video("sofvsr_tad", "aetad_sofvsr", start=(_AETAD_VIDEO,), frozen="encoder"),
+    # what the report gave up: a trained VSR net, or the motion seen in X_SLR, as the loss
+    _video("direct", "aetad_sofvsr", steps=300, beta=0.002, **_FROZEN),
+    *(_video(f"aim_{aim}", "aetad_sofvsr", steps=200, beta=5, aim=aim, **_FROZEN) for aim in ("farneback", "flow")),
+    # encoder and decoder of three frames together, and the same where the decoder sees one frame three times
+    *(_video(name, "joint_x4", rate=0.5, beta=0.5, latent="l2", start=(_TOOL_X4,), neighbours=name == "joint_x4")
+      for name in ("joint_x4", "joint_still")),
 ]
 _BASELINES = [
     Run("bicubic", "bicubic", scale=4, steps=0, train=()),
@@ -93,7 +115,7 @@ _BASELINES = [
     Run("grey", "grey", scale=1, steps=0, train=()),  # Y, and no colour at all
     Run("original", "bicubic", scale=1, steps=0, train=()),  # the HR image itself, sent as JPEG and WebP
 ]
-ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _BATCHES + _COLOUR + _TOOLS}
+ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _BATCHES + _COLOUR + _TOOLS + _VIDEO}
 
 # The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
 # (notebook 01 shows so from its record), and not trained again.
@@ -118,6 +140,9 @@ TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", 
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
+CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
+TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
+AIMS = ("aim_farneback", "aim_flow")
 TABLE_4 = ("grey", *GUESSING, "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
@@ -127,6 +152,8 @@ NEEDS = {  # notebook -> names of runs
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
     "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY,
                         "original"],
+    "04_video": list(TABLE_5),
+    "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
 }
 
 
@@ -175,6 +202,10 @@ def scoring(run: Run) -> list[Scoring]:
         todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]
     if name == "aetad_x2":
         todo.append(Scoring(("Set5",) if main[0] == "Set14" else main, scale=4, kinds=("SHRT", "SLR")))
+    if spec(run.model).frames > 1:
+        todo = []
+    if name in (*TABLE_5, *AIMS):
+        todo.append(Scoring(clips(run.profile), kinds=("SHRT", "SLR")))
     if name == "original":
         todo = [Scoring(t.sets, FILES_OF_HR) for t in todo]
     return todo
@@ -189,7 +220,7 @@ def run(name: str, profile: str = "cpu") -> Run:
         raise KeyError(f"no run {name!r}; there are: {', '.join(ALL)}")
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
-    found = replace(ALL[name], profile=profile)
+    found = replace(ALL[name], profile=profile, start=tuple(run(earlier.name, profile) for earlier in ALL[name].start))
     if profile == "cpu" or not found.steps:
         return found
     if profile == "smoke":
@@ -200,6 +231,11 @@ def run(name: str, profile: str = "cpu") -> Run:
 def sets(profile: str) -> tuple[str, ...]:
     """The sets on which a profile's runs are scored, as far as they are here; the sample always is."""
     return ("SampleCrop",) if profile == "smoke" else SCORED
+
+
+def clips(profile: str) -> tuple[str, ...]:
+    """The clips on which a profile's video runs are scored, as far as they are here; the synthetic one always is."""
+    return ("SampleClip",) if profile == "smoke" else ("SampleClip", *CLIPS)
 
 
 def runs(notebook: str, profile: str = "cpu") -> list[Run]:

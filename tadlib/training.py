@@ -1,6 +1,7 @@
 """fit(run): load it if it is there, go on if it is half done, train it otherwise."""
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import logging
@@ -21,10 +22,12 @@ from tqdm import tqdm
 from tadlib import datasets
 from tadlib.channel import quantize, send
 from tadlib.evaluation import psnr_of_set
+from tadlib.flow import farneback
 from tadlib.guidance import guidance
 from tadlib.images import BadInput, replacing, rgb_to_y, to_float, ycbcr_to_rgb
 from tadlib.losses import latent_loss, task_loss
 from tadlib.networks import TAD, cic, spec
+from tadlib.networks.sofvsr import enlarge, sofvsr_loss
 from tadlib.optim import Muon
 from tadlib.runs import RECIPE_VERSION, Run, Trained, checkpoints, machine, stored
 
@@ -90,11 +93,36 @@ def _schedule(run: Run, step: int) -> float:
 
 
 def make_optimizers(run: Run, model: TAD) -> list[torch.optim.Optimizer]:
+    learning = [p for p in model.parameters() if p.requires_grad]
     if run.recipe == "report":  # Adam as printed (section 4)
-        return [torch.optim.Adam(model.parameters(), lr=4e-4, betas=(0.9, 0.999), eps=1e-8)]
-    inner = model.inner_convolutions()
-    rest = [p for p in model.parameters() if not any(p is i for i in inner)]
-    return [Muon(inner, lr=2e-3), torch.optim.Adam(rest, lr=6e-4)]
+        return [torch.optim.Adam(learning, lr=4e-4 * run.rate, betas=(0.9, 0.999), eps=1e-8)]
+    inner = [p for p in model.inner_convolutions() if p.requires_grad]
+    rest = [p for p in learning if not any(p is i for i in inner)]
+    return [Muon(inner, lr=2e-3 * run.rate), torch.optim.Adam(rest, lr=6e-4 * run.rate)]
+
+
+def begin(run: Run) -> TAD:
+    """The network as the run's training finds it: fresh, or with the weights of the runs it starts from.
+
+    A first convolution that sees more frames than the one it comes from does at first what that one did: the weights of
+    the middle frame are that one's, the others zero.
+    """
+    model = run.build()
+    mine = model.state_dict()
+    for earlier in run.start:
+        for name, theirs in fit(earlier).network().state_dict().items():
+            if name not in mine or (theirs.ndim == 4 and theirs.shape[1] > mine[name].shape[1]):
+                continue
+            if theirs.shape != mine[name].shape:
+                wide = torch.zeros_like(mine[name])
+                first = (wide.shape[1] - theirs.shape[1]) // 2
+                wide[:, first : first + theirs.shape[1]] = theirs
+                theirs = wide
+            mine[name] = theirs
+    model.load_state_dict(mine)
+    if run.frozen:
+        model.get_submodule(run.frozen).requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
 
 
 def _history_steps(run: Run) -> set[int]:
@@ -132,13 +160,13 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     if missing:
         raise datasets.MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m tadlib data`)")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision stands in the record
-    patches = datasets.Patches(run.train, run.patch)
+    patches = (datasets.ClipPatches if spec(run.model).frames > 1 else datasets.Patches)(run.train, run.patch)
     fabric = Fabric(accelerator="auto", devices=1)
     precision = os.environ.get("TAD_PRECISION") or fastest_precision(fabric.device)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
 
-    raw = run.build().to(memory_format=torch.channels_last)
-    average = run.build().to(fabric.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    raw = begin(run)
+    average = copy.deepcopy(raw).to(fabric.device).eval().requires_grad_(False)
     raw_optimizers = make_optimizers(run, raw)
     rates = [[g["lr"] for g in o.param_groups] for o in raw_optimizers]
     step_of = Pass(run, raw)
@@ -153,6 +181,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         for optimizer, saved_state in zip(raw_optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
     marks, curve_sets = _history_steps(run), _curve_sets(run)
+    jump = JUMP**2 if spec(run.model).vsr else JUMP  # its loss is a square
 
     def advance(step: int) -> dict:
         """One step; what it measured. Weights that ran away go back to their average."""
@@ -167,7 +196,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         value = float(loss.detach())
         fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(raw.parameters(), 0.5)
-        if math.isfinite(value) and torch.isfinite(norm) and (step < 50 or value < JUMP * progress.typical):
+        if math.isfinite(value) and torch.isfinite(norm) and (step < 50 or value < jump * progress.typical):
             for optimizer in optimizers:
                 optimizer.step()
             progress.typical = value if step == 0 else 0.98 * progress.typical + 0.02 * value
@@ -224,6 +253,8 @@ class Pass(torch.nn.Module):
     def forward(self, codes: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """X_HR, X_GD, X_SLR and what `task` compares with X_HR: X_SHR, or a classifier's scores."""
         run = self.run
+        frames = self.net.spec.frames
+        codes = codes.flatten(0, 1) if frames > 1 else codes  # a clip's frames one after the other: B = clips * frames
         hr = to_float(codes).contiguous(memory_format=torch.channels_last)  # (B, 3, patch, patch)
         if run.grey:
             hr = self.greyed(hr, step)
@@ -231,12 +262,40 @@ class Pass(torch.nn.Module):
         guide = guidance(hr, scale, run.guide)  # (B, 3, patch/scale, patch/scale), or (B, 1, patch, patch) for colour
         slr = self.net.encode(hr, scale, guide)
         received = self.channel(slr, step)
+        if run.aim:
+            return hr, guide, slr, self.motion(received, hr)
+        if self.net.spec.vsr:
+            small, large = (rgb_to_y(x).unflatten(0, (-1, frames)).flatten(1, 2) for x in (received, hr))
+            return hr, guide, slr, sofvsr_loss(self.net.decoder, small, large)
+        if frames > 1:
+            seen = received.unflatten(0, (-1, frames)).flatten(1, 2)  # (B / frames, frames * 3, h, w)
+            return hr[frames // 2 :: frames], guide, slr, self.net.decode(seen, scale)
         out = self.net.decoded(received, scale) if self.net.spec.head else self.net.decode(received, scale)
         return hr, guide, slr, out
 
     def task(self, out: Tensor, hr: Tensor) -> Tensor:
         """The task term of what `forward` gave: a scalar."""
+        if out.ndim == 0:  # it is one that compares more than the last image
+            return out
         return cic.loss(out, hr, self.run.train) if self.net.spec.head == "cic" else task_loss(out, hr)
+
+    def motion(self, received: Tensor, hr: Tensor) -> Tensor:
+        """How far the motion seen in small frames (B, 3, h, w) is from Farneback's in X_HR: HR pixels, mean L1.
+
+        With the aim "farneback" it is OpenCV's own flow that is seen, as in the report: no gradient comes back through
+        it. With "flow" it is that of the decoder's flow net.
+        """
+        frames = self.net.spec.frames
+        small, large = (rgb_to_y(x).unflatten(0, (-1, frames)) for x in (received, hr))  # (clips, 3, 1, h, w)
+        error = 0.0
+        for n in (0, frames - 1):
+            truth = farneback(large[:, n], large[:, frames // 2])
+            if self.run.aim == "farneback":
+                seen = enlarge(farneback(small[:, n], small[:, frames // 2]), truth.shape[-2:])
+            else:
+                seen = self.net.decoder.flow(small[:, n], small[:, frames // 2]).hr
+            error = error + (seen - truth).abs().mean() / 2
+        return error
 
     def greyed(self, hr: Tensor, step: int) -> Tensor:
         """Some of the patches without their colours: else the net never learns that there are such pictures."""
@@ -258,8 +317,11 @@ class Pass(torch.nn.Module):
 def _curve_sets(run: Run) -> dict[str, dict[str, Tensor]]:
     """What a learning curve is measured on: the held-out crops, and for plots only Set5 and Set14.
 
-    Colour nets do without Set14: they work at full size, and it would cost them as much as the training.
+    Colour nets do without Set14: they work at full size, and it would cost them as much as the training. What sees
+    several frames has only its clip.
     """
+    if spec(run.model).frames > 1:
+        return {"held_out": datasets.held_out(run.train)}
     wanted = ("Set5",) if spec(run.model).task == "colour" else ("Set5", "Set14")
     names = ("SampleCrop",) if run.profile == "smoke" else datasets.here_or_sample(wanted)
     return {"held_out": datasets.held_out(run.train)} | {n.lower(): datasets.load(n) for n in names}
@@ -289,6 +351,7 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
             pd.DataFrame(progress.rows).to_csv(temporary, index=False)
     record = asdict(run) | {
         "run": target.name,
+        "start": [stored(earlier).folder.name for earlier in run.start],
         "params": model.parameters_count,
         "recipe_version": RECIPE_VERSION[run.recipe],
         "data": {n: {"images": len(datasets.load(n)), "fingerprint": datasets.fingerprint(n)} for n in run.train},

@@ -31,13 +31,14 @@ PRINTED = {  # parameters as printed in the report, or computed from its public 
     "aetad_color_large": 716_836,
     "aetad_color_very_large": 1_155_716,
     "conv_only_color_large": 306_372,
+    "sofvsr": 1_639_676,
 }
 NETS = [name for name, s in ZOO.items() if s.family != "baseline"]
 COLOUR = [name for name in NETS if ZOO[name].task == "colour"]
 
 
 def scale_of(name: str) -> int:
-    return 1 if ZOO[name].task == "colour" else 4 if ZOO[name].step == 4 else 2
+    return 1 if ZOO[name].task == "colour" else 4 if ZOO[name].step == 4 or ZOO[name].vsr else 2
 
 
 def image(h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -52,7 +53,7 @@ def test_parameters_are_as_printed(name):
 
 
 def test_every_net_of_the_report_has_a_printed_count():
-    ours = {"no_tad_color", "color_shuffle", "cic_color"}
+    ours = {"no_tad_color", "color_shuffle", "cic_color", "aetad_sofvsr"}
     assert set(PRINTED) | ours == {name for name, s in ZOO.items() if s.family == "study"}
 
 

@@ -55,7 +55,8 @@ def test_every_field_but_name_profile_and_watch_is_in_the_hash(monkeypatch):
     changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
                "alpha": 2.0, "beta": 0.5, "beta_start": 0.1,
                "grey": 0.1, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
-               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",)}
+               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",),
+               "start": (TINY,), "frozen": "encoder", "rate": 0.5, "neighbours": False, "aim": "flow"}
     assert {f.name for f in fields(Run)} == {*changes, "name", "profile", "watch"}  # a new field: say what it does
     assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
     assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)

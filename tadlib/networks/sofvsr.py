@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 SLOPE = 0.1  # of the leaky ReLU
 
@@ -22,10 +23,11 @@ def conv(i: int, o: int, size: int = 3, bias: bool = False) -> nn.Conv2d:
 def warp(x: Tensor, flow: Tensor) -> Tensor:
     """x (B, C, H, W) taken from p + flow(p), flow (B, 2, H, W) in pixels: bilinear, the border repeated."""
     h, w = x.shape[-2:]
-    rows = torch.arange(h, device=x.device, dtype=flow.dtype)[:, None] + flow[:, 1]  # (B, H, W)
-    columns = torch.arange(w, device=x.device, dtype=flow.dtype) + flow[:, 0]
+    flow = flow.float()  # 16 bits do not hold a position
+    rows = torch.arange(h, device=x.device)[:, None] + flow[:, 1]  # (B, H, W)
+    columns = torch.arange(w, device=x.device) + flow[:, 0]
     grid = torch.stack([2 * columns / max(1, w - 1) - 1, 2 * rows / max(1, h - 1) - 1], dim=-1)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def enlarge(flow: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,7 +63,7 @@ class FlowLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.blocks[0](self.head(x))
-        return self.tail(self.bottleneck(torch.cat([first, self.blocks[1](first)], 1)))
+        return self.tail(self.bottleneck(torch.cat([first, self.blocks[1](first)], 1))).float()
 
 
 class Flows(NamedTuple):
@@ -103,6 +105,9 @@ class SOFVSR(nn.Module):
     1,639,676 parameters at x4 (flow 617,772), 1,596,584 at x2.
     """
 
+    granularity = 2  # the flow begins at half the LR size
+    reach = 64  # LR pixels that an output is taken to depend on: 31 by SRnet's convolutions, the rest by flows
+
     def __init__(self, scale: int = 4):
         super().__init__()
         self.scale = scale
@@ -125,6 +130,17 @@ class SOFVSR(nn.Module):
         for block in self.blocks:
             outputs.append(block(outputs[-1]))
         return F.pixel_shuffle(self.tail(self.bottleneck(torch.cat(outputs, 1))), self.scale), flows
+
+    def inner_convolutions(self) -> list[nn.Parameter]:
+        """The weights that Muon orthogonalises: those inside the dense blocks."""
+        return [m.weight for b in self.modules() if isinstance(b, DenseBlock) for m in b.dense]
+
+    @torch.no_grad()
+    def multiply_adds(self) -> float:
+        """Multiply-adds of the convolutions for a pixel of the HR frame."""
+        with FlopCounterMode(display=False) as counted:
+            self(torch.zeros(1, 3, 16, 16))
+        return counted.get_total_flops() / 2 / (16 * self.scale) ** 2
 
     def _moved(self, frame: Tensor, flow: Tensor) -> Tensor:
         """The frame (B, 1, h, w) moved along each of the LR flows that the HR flow consists of: (B, scale^2, h, w)."""
@@ -161,6 +177,7 @@ def sofvsr_loss(model: SOFVSR, frames: Tensor, frames_hr: Tensor) -> Tensor:
     frames: LR Y (B, 3, h, w); frames_hr: (B, 3, H, W).
     """
     sr, flows = model.with_flows(frames)
+    sr = sr.float()
     lr, hr = frames.split(1, dim=1), frames_hr.split(1, dim=1)
     motion = sum(flow_loss(flow, lr[n], lr[1], hr[n], hr[1]) for flow, n in zip(flows, (0, 2), strict=True)) / 2
     return F.mse_loss(sr, hr[1]) + 0.01 * motion

@@ -14,7 +14,8 @@ from tadlib.channel import send
 from tadlib.guidance import guidance, upscale
 from tadlib.images import pad_to_multiple, rgb_to_chroma, rgb_to_y, ycbcr_to_rgb
 from tadlib.networks import cic
-from tadlib.networks.zoo import Spec, layers
+from tadlib.networks.sofvsr import SOFVSR
+from tadlib.networks.zoo import Spec, layers, radius
 
 
 class Resblock(nn.Module):
@@ -37,6 +38,7 @@ class Chain(nn.Module):
         self.walk = layers(chain, channels)
         self.size = self.walk[-1][3]  # of the output, relative to the input
         self.granularity = round(1 / min(w[3] for w in self.walk))  # the input's sides must be multiples of it
+        self.reach = radius(chain)
         make = {
             "c": lambda n, i, o: nn.Conv2d(i, o, 3, padding=1),
             "r": lambda n, i, o: Resblock(i),
@@ -66,6 +68,19 @@ class Chain(nn.Module):
     def last_conv(self) -> nn.Conv2d:
         return [m for m in self.layers if isinstance(m, nn.Conv2d)][-1]
 
+    def inner_convolutions(self) -> list[nn.Parameter]:
+        return [m.weight for m in self.modules() if isinstance(m, nn.Conv2d)][1:-1]
+
+
+def around(n: int, length: int, count: int) -> list[int]:
+    """The numbers of the `count` frames around number n of a clip of that length; at the ends the end repeats."""
+    return [min(max(m, 0), length - 1) for m in range(n - count // 2, n + count // 2 + 1)]
+
+
+def windows(x: Tensor, count: int) -> Tensor:
+    """A clip (T, C, h, w) -> each frame between its neighbours, (T, count * C, h, w)."""
+    return x[[around(n, len(x), count) for n in range(len(x))]].flatten(1, 2)
+
 
 class TAD(nn.Module):
     """An architecture of the zoo as a module."""
@@ -75,7 +90,10 @@ class TAD(nn.Module):
         self.spec = spec
         code = 1 if spec.task == "colour" else 3  # channels of X_SLR
         self.encoder = Chain(spec.encoder, 3) if spec.encoder else None
-        self.decoder = Chain(spec.decoder, 1 if spec.luma else code) if spec.decoder else None
+        if spec.vsr:
+            self.decoder = SOFVSR(spec.vsr)
+        else:
+            self.decoder = Chain(spec.decoder, 1 if spec.luma else spec.frames * code) if spec.decoder else None
         if spec.start == "zero":
             for chain in filter(None, (self.encoder, self.decoder)):
                 nn.init.zeros_(chain.last_conv().weight)
@@ -105,7 +123,18 @@ class TAD(nn.Module):
         return x + guide if self.spec.added else x
 
     def decode(self, received: Tensor, scale: int) -> Tensor:
-        """What arrived of X_SLR (B, C, h, w) -> X_SHR (B, 3, h*scale, w*scale); neither clamped nor rounded."""
+        """What arrived of X_SLR (B, C, h, w) -> X_SHR (B, 3, h*scale, w*scale); neither clamped nor rounded.
+
+        A decoder of several frames gets them one behind the other, (B, frames * C, h, w) as `windows` makes them, and
+        returns the one in the middle.
+        """
+        channels = received.shape[1] // self.spec.frames
+        seen, received = received, received.unflatten(1, (-1, channels))[:, self.spec.frames // 2]  # all, the middle
+        if not self.spec.neighbours:
+            seen = received.repeat(1, self.spec.frames, 1, 1)
+        if self.spec.vsr:
+            y = self.decoder(rgb_to_y(seen.unflatten(1, (-1, channels))).flatten(1, 2))  # (B, 3, h, w) -> (B, 1, H, W)
+            return ycbcr_to_rgb(y, *rgb_to_chroma(upscale(received, scale, self.spec.skip)))
         if self.spec.luma:
             big = upscale(received, scale, self.spec.skip)
             y = rgb_to_y(big)
@@ -113,7 +142,7 @@ class TAD(nn.Module):
         if self.spec.head == "cic":
             y = pad_to_multiple(received, cic.SIZE)
             return cic.colours(self.decoded(y, scale), y)[..., : received.shape[-2], : received.shape[-1]]
-        x = self.decoded(received, scale)
+        x = self.decoded(seen, scale)
         if self.spec.skip == "none":
             return x
         if self.spec.skip == "grey":
@@ -130,9 +159,12 @@ class TAD(nn.Module):
         return received
 
     def forward(self, hr: Tensor, scale: int, guide: Tensor | None = None, channel=send) -> tuple[Tensor, Tensor]:
-        """Down and up: (X_SLR, X_SHR); `channel` is what happens to X_SLR in between, 8-bit rounding by default."""
+        """Down and up: (X_SLR, X_SHR); `channel` is what happens to X_SLR in between, 8-bit rounding by default.
+
+        Where the decoder sees several frames, the batch is a clip.
+        """
         slr = self.encode(hr, scale, guide)
-        return slr, self.decode(channel(slr), scale)
+        return slr, self.decode(windows(channel(slr), self.spec.frames), scale)
 
     @property
     def parameters_count(self) -> int:
@@ -140,18 +172,17 @@ class TAD(nn.Module):
 
     def inner_convolutions(self) -> list[nn.Parameter]:
         """Weights of all convolutions but the first and last of each chain: those that Muon orthogonalises."""
-        inner = []
-        for chain in filter(None, (self.encoder, self.decoder)):
-            inner += [m.weight for m in chain.modules() if isinstance(m, nn.Conv2d)][1:-1]
-        return inner
+        return [w for part in (self.encoder, self.decoder) if part is not None for w in part.inner_convolutions()]
 
 
 def multiply_adds(model: TAD, scale: int) -> tuple[float, float]:
     """Multiply-adds per HR pixel, (down, up), of the convolutions."""
     s = model.spec
 
-    def cost(chain: Chain | None, passes: int, first_size: float, step: float) -> float:
+    def cost(chain: Chain | SOFVSR | None, passes: int, first_size: float, step: float) -> float:
         total = 0.0
+        if isinstance(chain, SOFVSR):
+            return chain.multiply_adds()
         for n in range(passes if chain is not None else 0):
             size = first_size * step**n
             for word, i, o, relative in chain.walk:
@@ -178,6 +209,8 @@ def trace(model: TAD, hr: Tensor, scale: int) -> list[tuple[str, str, tuple[int,
     walk(model.encoder, hr, "encoder")
     slr = model.encode(hr, scale)
     rows.append(("guidance", "+ X_GD = X_SLR", tuple(slr.shape)))
-    walk(model.decoder, rgb_to_y(upscale(slr, scale)) if model.spec.luma else slr, "decoder")
-    rows.append(("output", "X_SHR", tuple(model.decode(slr, scale).shape)))
+    if not model.spec.vsr:
+        seen = windows(slr, model.spec.frames)
+        walk(model.decoder, rgb_to_y(upscale(slr, scale)) if model.spec.luma else seen, "decoder")
+    rows.append(("output", "X_SHR", tuple(model.decode(windows(slr, model.spec.frames), scale).shape)))
     return rows

@@ -33,12 +33,19 @@ class Spec:
     start: str = "default"  # "zero": the last convolutions start at zero, so the net starts as its skip
     head: str = ""  # "cic": the decoder's output are scores of colour bins, not colours (networks/cic.py)
     luma: bool = False  # decoder works on Y of the enlarged LR image, chroma is interpolated (VDSR)
+    frames: int = 1  # how many consecutive small frames the decoder sees; it makes the one in the middle
+    neighbours: bool = True  # False: it sees that frame so many times (what is time worth, at equal parameters?)
     note: str = ""
 
     @property
     def guided(self) -> str:
         """The guidance that this task uses unless a run says otherwise."""
         return "y" if self.task == "colour" else "bicubic"
+
+    @property
+    def vsr(self) -> int:
+        """The scale of the SOF-VSR that is the decoder ("sofvsr4"), 0 where it is a chain of words."""
+        return int(self.decoder.removeprefix("sofvsr")) if self.decoder.startswith("sofvsr") else 0
 
 
 _HEAD, _TAIL = "c8 c16 u2", "c256 p2 c3"  # of the SISR family, at full size
@@ -84,6 +91,12 @@ _SPECS = [
          start="zero", note="at half the size a flat area can carry a pattern"),
     Spec("cic_color", "study", "", "u4 c64 r*6 c260", step=1, task="colour", head="cic",
          note="after Zhang et al. 2016: guesses from Y"),
+    # --- video: a decoder of three frames (networks/sofvsr.py: Y alone, chroma is interpolated)
+    Spec("sofvsr", "study", "", "sofvsr4", step=4, skip="bicubic", frames=3, note="Wang et al. 2020"),
+    Spec("aetad_sofvsr", "study", f"{_HEAD} = r*3 c64 + c3", "sofvsr4", skip="bicubic", frames=3,
+         note="aetad down, SOF-VSR up"),
+    Spec("joint_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero", frames=3,
+         note="tool_x4 whose decoder sees three frames"),
     # --- what a person uses: all work at the LR image's size or below, added to interpolated images
     Spec("tool_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero"),
     Spec("tool_x2", "tool", "u2 c64 r*4 c3", "c64 r*12 c12 p2", step=2, skip="bicubic", start="zero"),
