@@ -156,7 +156,14 @@ class Trained:
         if self.run.trains:
             path = self.folder / "weights.safetensors"
             try:
-                model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+                mine = load_file(path)
+                for earlier in reversed(self.run.start):  # a frozen part is stored only where it was trained
+                    if lacking := model.state_dict().keys() - mine:
+                        theirs = stored(earlier).network().state_dict()
+                        mine |= {k: theirs[k] for k in lacking & theirs.keys()}
+                model.load_state_dict({k: v.float() for k, v in mine.items()})
+            except BadInput:
+                raise
             except FileNotFoundError:
                 raise BadInput(f"{path}: this run keeps no weights; train it again with --retrain") from None
             except Exception as error:  # safetensors has an error class of its own; torch raises RuntimeError

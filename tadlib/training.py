@@ -345,7 +345,8 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
     (target / "scores.csv").unlink(missing_ok=True)  # they were those of other weights
     if run.trains:
         with replacing(target / "weights.safetensors") as temporary:
-            save_file({k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}, temporary)
+            learnt = {k: v for k, v in model.state_dict().items() if k.split(".")[0] != run.frozen}
+            save_file({k: v.half().cpu().contiguous() for k, v in learnt.items()}, temporary)
     if progress.rows:
         with replacing(target / "history.csv") as temporary:
             pd.DataFrame(progress.rows).to_csv(temporary, index=False)
