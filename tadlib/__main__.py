@@ -29,27 +29,27 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(act=act)
         return sub
 
-    sub = command("downscale", _downscale, "a picture (or a folder of pictures) to small PNGs")
+    sub = command("downscale", _downscale, "a picture, a folder of pictures or a video file to small PNGs")
     sub.set_defaults(task="sr")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: the model's, or 4)")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: the tool net of the scale)")
 
-    sub = command("upscale", _upscale, "small PNGs back to the original size")
+    sub = command("upscale", _upscale, "small PNGs back to the original size, or to a video file")
     sub.set_defaults(task="sr")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as the file says, or 4)")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
 
-    sub = command("decolorize", _downscale, "a picture (or a folder of pictures) to grey PNGs that hide the colours")
+    sub = command("decolorize", _downscale, "a picture, a folder or a video file to grey PNGs that hide the colours")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: tool_color)")
     sub.set_defaults(task="colour", scale=None)
 
-    sub = command("colorize", _upscale, "grey PNGs made by decolorize back to colour")
+    sub = command("colorize", _upscale, "grey PNGs made by decolorize back to colour, or to a video file")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT")
     sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
@@ -124,17 +124,22 @@ def _each(source: Path, target: Path, work) -> int:
     return 2 if bad else 0
 
 
-def _downscale(options) -> int:
-    from tadlib.codec import Codec, downscale_file
+def _downscale(options) -> int | None:
+    from tadlib.clips import is_video
+    from tadlib.codec import Codec, downscale_clip, downscale_file
 
     codec = Codec.find(options.model, options.scale, task=options.task)
+    if is_video(options.input) or is_video(options.output):
+        print(f"{downscale_clip(codec, options.input, options.output)} frames written to {options.output}")
+        return None
     return _each(options.input, options.output, lambda i, o: downscale_file(codec, i, o))
 
 
-def _upscale(options) -> int:
+def _upscale(options) -> int | None:
     from functools import cache, partial
 
-    from tadlib.codec import Codec, Origin, upscale_file
+    from tadlib.clips import is_video
+    from tadlib.codec import Codec, Origin, first_origin, upscale_clip, upscale_file
 
     find = cache(partial(Codec.find, task=options.task))
 
@@ -143,6 +148,15 @@ def _upscale(options) -> int:
             return find(options.model, options.scale)
         return find(origin.model, origin.scale)
 
+    def looks_around() -> bool:
+        try:
+            return options.input.is_dir() and codec_for(first_origin(options.input)).frames > 1
+        except BadInput:  # in a folder of pictures one that is bad is told, and stops none of the others
+            return False
+
+    if is_video(options.input) or is_video(options.output) or looks_around():
+        print(f"{upscale_clip(codec_for, options.input, options.output)} frames written to {options.output}")
+        return None
     return _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
 
 

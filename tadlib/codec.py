@@ -2,20 +2,24 @@
 
 The small image is an ordinary 8-bit PNG (for colorization a grey one of full size). Three facts travel in a text chunk
 named "tad", as JSON: model, scale, and the original size, so that the result has exactly the input's size. Without the
-chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale.
+chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale. The frames of a clip
+are such images, with its frames a second as a fourth fact.
 """
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from tadlib import clips
 from tadlib.channel import send
 from tadlib.guidance import guidance
 from tadlib.images import (
@@ -29,11 +33,12 @@ from tadlib.images import (
     to_float,
     write_png,
 )
-from tadlib.networks.zoo import radius, spec
+from tadlib.networks.zoo import spec
 from tadlib.runs import Trained, is_trained, stored
 from tadlib.studies import ALL, run
 
 CHUNK = "tad"
+RATE = re.compile(r"[1-9][0-9]{0,6}(/[1-9][0-9]{0,3})?")  # frames a second, as 25 or 30000/1001
 TILE = 768  # HR pixels a side: bounds the memory, costs about a tenth of the time in overlap
 
 
@@ -44,10 +49,12 @@ class Origin:
     model: str
     scale: int
     size: tuple[int, int]  # height, width of the original
+    rate: str | None = None  # of a clip's frame: frames a second, see RATE
 
     def chunk(self) -> dict[str, str]:
         height, width = self.size
-        return {CHUNK: json.dumps({"model": self.model, "scale": self.scale, "size": [width, height]})}
+        facts = {"model": self.model, "scale": self.scale, "size": [width, height]}
+        return {CHUNK: json.dumps(facts | ({"rate": self.rate} if self.rate else {}))}
 
     @staticmethod
     def of(info: dict, small: tuple[int, int]) -> Origin | None:
@@ -55,7 +62,9 @@ class Origin:
         try:
             facts = json.loads(info[CHUNK])
             width, height = (int(n) for n in facts["size"])
-            origin = Origin(str(facts["model"]), int(facts["scale"]), (height, width))
+            rate = str(facts.get("rate"))
+            origin = Origin(str(facts["model"]), int(facts["scale"]), (height, width),
+                            rate if RATE.fullmatch(rate) else None)
             fits = small == tuple(-(-n // origin.scale) for n in origin.size)
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
@@ -75,6 +84,7 @@ class Codec:
         self.guide = trained.run.guide
         self.network = trained.network()
         self.task = self.network.spec.task
+        self.frames = self.network.spec.frames  # of a clip, that the decoder looks at
         self.tile = tile
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network.to(device)
@@ -109,7 +119,7 @@ class Codec:
             return to_codes(send(network.encode(hr, scale, guidance(hr, scale, self.guide))))[0].cpu()
 
         chain = network.encoder
-        reach = radius(network.spec.encoder) if chain is not None else 0
+        reach = chain.reach if chain is not None else 0
         # each pass sees further by the factor; bicubic sees 2 LR pixels
         reach = sum(reach * network.spec.step**n for n in range(network.passes(scale))) + 2 * scale
         grid = math.lcm(scale, chain.granularity if chain is not None else 1)
@@ -118,14 +128,17 @@ class Codec:
 
     @torch.inference_mode()
     def upscale(self, codes: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """X_SLR as uint8 (3 or 1, h, w) -> X_SHR as uint8 (3, H, W); `size` (H, W) crops h*scale x w*scale."""
+        """X_SLR as uint8 (3 or 1, h, w) -> X_SHR as uint8 (3, H, W); `size` (H, W) crops h*scale x w*scale.
+
+        A decoder that looks at several frames takes them along channels, (frames * 3, h, w), for the middle one.
+        """
         network, scale = self.network, self.scale
 
         def decode(small: Tensor) -> Tensor:
             received = to_float(small).to(self.device).contiguous(memory_format=torch.channels_last)
             return to_codes(network.decode(received, scale))[0].cpu()
 
-        reach = radius(network.spec.decoder) if network.decoder is not None else 0
+        reach = network.decoder.reach if network.decoder is not None else 0
         if network.spec.luma:
             reach /= scale  # it works at the large size
         reach = sum(reach / network.spec.step**n for n in range(network.passes(scale))) + 3  # lanczos sees 3
@@ -179,12 +192,70 @@ def upscale_file(codec_for: Callable[[Origin | None], Codec], source: Path, targ
     codes = from_picture(picture)
     origin = Origin.of(picture.info, tuple(codes.shape[-2:]))
     codec = codec_for(origin)
-    if codec.task == "colour":
-        if not (codes == codes[:1]).all():
-            raise BadInput(f"{source}: has colours already; colorize takes the grey picture that decolorize made")
-        codes = codes[:1]
-    fits = origin is not None and origin.scale == codec.scale
-    write_png(target, codec.upscale(codes, origin.size if fits else None))
+    codes = _received(codec, codes, source).repeat(codec.frames, 1, 1)  # a picture is a clip of one frame
+    write_png(target, codec.upscale(codes, _size(codec, origin)))
+
+
+def downscale_clip(codec: Codec, source: Path, target: Path) -> int:
+    """A video file (or a folder of frames) -> a folder of small (or grey) PNG frames; how many. Raises BadInput.
+
+    One frame at a time is in memory. Each carries its text chunk, and in it the clip's frames a second.
+    """
+    if clips.is_video(target):
+        raise BadInput(f"{target}: the small frames must stay exact, in a video file they do not; give a folder")
+    rate = str(clips.rate(source))
+    with clips.Writer(target) as writer:
+        for image in _watched(clips.frames(source), source):
+            writer.write(codec.downscale(image), Origin(codec.name, codec.scale, tuple(image.shape[-2:]), rate).chunk())
+    return writer.count
+
+
+def upscale_clip(codec_for: Callable[[Origin | None], Codec], source: Path, target: Path) -> int:
+    """A folder of small (or grey) PNG frames -> a video file, or a folder of PNG frames; how many. Raises BadInput.
+
+    The first frame's text chunk decides for all; one that says otherwise is refused. As many frames are in memory as
+    the decoder looks at.
+    """
+    if source.is_file():
+        raise BadInput(f"{source}: a clip comes back from its folder of small PNG frames, for a video file is lossy")
+    origin = first_origin(source)
+    codec = codec_for(origin)
+
+    def received() -> Iterator[Tensor]:
+        for file, info, codes in clips.pictures(source):
+            if Origin.of(info, tuple(codes.shape[-2:])) not in (None, origin):
+                raise BadInput(f"{file}: is of another clip, or by another model, than the first frame")
+            yield _received(codec, codes, file)
+
+    rate = Fraction(origin.rate) if origin and origin.rate else clips.FOLDER_RATE
+    with clips.Writer(target, rate) as writer:
+        for codes in _watched(clips.windows(received(), codec.frames), source):
+            writer.write(codec.upscale(codes, _size(codec, origin)))
+    return writer.count
+
+
+def first_origin(folder: Path) -> Origin | None:
+    """What the text chunk of a folder's first frame says. Raises BadInput."""
+    _, info, codes = next(clips.pictures(folder))
+    return Origin.of(info, tuple(codes.shape[-2:]))
+
+
+def _watched(frames: Iterator[Tensor], source: Path) -> Iterator[Tensor]:
+    return tqdm(frames, desc=source.name, total=clips.count(source), unit="frame", disable=None)
+
+
+def _received(codec: Codec, codes: Tensor, source: Path) -> Tensor:
+    """A picture's codes as this codec takes them, (3 or 1, h, w)."""
+    if codec.task != "colour":
+        return codes
+    if not (codes == codes[:1]).all():
+        raise BadInput(f"{source}: has colours already; colorize takes the grey picture that decolorize made")
+    return codes[:1]
+
+
+def _size(codec: Codec, origin: Origin | None) -> tuple[int, int] | None:
+    """To what the result is cropped; a chunk of another scale says nothing of it."""
+    return origin.size if origin is not None and origin.scale == codec.scale else None
 
 
 def pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:

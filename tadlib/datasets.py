@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import tomllib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import skimage
 import torch
 from torch import Tensor
 
+from tadlib.clips import natural, pan
 from tadlib.images import SUFFIXES, BadInput, centre_crop, read_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,14 +47,9 @@ def files(name: str) -> list[Path]:
     entry = registry().get(name, {})
     if "bundled" in entry:
         return [Path(skimage.__file__).parent / "data" / f for f in entry["bundled"]]
-    of = registry().get(name.split("/")[0])
-    folder = data_folder() / name if of else Path(name)
+    folder = data_folder() / name if name.split("/")[0] in registry() else Path(name)
     found = (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-    return sorted(found, key=_natural if of and of["use"].startswith("video") else None)
-
-
-def _natural(path: Path) -> list:
-    return [(int(t), "") if t.isdigit() else (0, t) for t in re.split(r"(\d+)", str(path))]
+    return sorted(found, key=natural if is_clip(name) else None)
 
 
 def is_here(name: str) -> bool:
@@ -179,23 +174,6 @@ class ClipPatches:
             clip = clip.flip([d for d, p in ((0, reverse), (2, flip), (3, mirror)) if p < 0.5])
             row.copy_(clip.mT if transpose < 0.5 else clip)
         return out
-
-
-def pan(image: Tensor, count: int, size: tuple[int, int], step: tuple[int, int], start: tuple[float, float] = (0.5, 0.5)
-        ) -> Tensor:
-    """A clip from a photograph (3, H, W): a window of `size` that moves by `step` (down, right) pixels a frame.
-
-    uint8 (count, 3, *size); `start` in [0, 1) says where of all places that it can have. Raises ValueError if the
-    image is too small.
-    """
-    corners = []
-    for length, window, by, where in zip(image.shape[-2:], size, step, start, strict=True):
-        room = length - window - abs(by) * (count - 1)
-        if room < 0:
-            raise ValueError(f"a window of {window} that moves by {by} in {count} frames does not fit into {length}")
-        corners.append(int(where * (room + 1)) + max(0, -by) * (count - 1))
-    (top, left), (h, w) = corners, size
-    return torch.stack([image[:, top + n * step[0] :, left + n * step[1] :][:, :h, :w] for n in range(count)])
 
 
 def is_clip(name: str) -> bool:

@@ -91,7 +91,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
     """A row for each image, channel, draw and kind: image, pixels (HR), kind, channel, sigma, draw, measures, lr_bytes.
 
     `images`: uint8 (3, H, W) by name; where the decoder sees several frames they are a clip. float32 throughout, on
-    the network's device. A noisy channel is drawn `draws` times (the draw is its seed). The kinds of cross play are measured once, on the channel "8bit".
+    the network's device. A noisy channel is drawn `draws` times (the draw is its seed). The kinds of cross play are
+    measured once, on the channel "8bit".
     """
     device = next(model.parameters(), torch.empty(0)).device
     names, frames = list(images), model.spec.frames
@@ -138,6 +139,16 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
                 result = upscale(send(slr), scale)
                 rows.append(sent | {"lr_bytes": bytes_sent(slr)} | _measure("SLRB", result, image, scale))
     return pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def down_and_up(model: TAD, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Consecutive frames, uint8 (T, 3, H, W) -> the small ones and the large ones made from them, uint8.
+
+    H and W must be multiples of the scale.
+    """
+    slr, shr = model(to_float(frames), scale)
+    return to_codes(slr), to_codes(shr)
 
 
 def _measure(kind: str, result: Tensor, truth: Tensor, border: int, channel: str = "8bit") -> dict:
@@ -206,7 +217,8 @@ def verify(trained, tolerance: float = 0.01) -> float:
     path = trained.folder / "scores.csv"
     stored = _stored(path)
     stored = stored[stored["scale"] == trained.run.scale] if len(stored) else stored
-    known = [n for n in ("Set5", "Sample", "SampleCrop") if datasets.is_here(n) and (stored["set"] == n).any()]
+    preferred = ("Set5", "Sample", "SampleCrop", "SampleClip")
+    known = [n for n in preferred if datasets.is_here(n) and (stored["set"] == n).any()]
     name = known[0] if known else None
     if name is None:
         raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")

@@ -1,6 +1,7 @@
 """Figures: comparisons with a zoomed crop, diagrams of networks, curves. They read records, and hold no numbers."""
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,62 @@ def save(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Pat
 
 
 def show(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Picture:
-    """Save the figure and return it for a notebook cell to display."""
-    return Picture(data=save(figure, name, profile, stand_in).read_bytes())
+    """Save the figure and return it for a notebook cell to display: as JPEG where that takes less than half the bytes.
+
+    Those are the photographs; a notebook with a dozen of them as PNG would weigh megabytes.
+    """
+    data = save(figure, name, profile, stand_in).read_bytes()
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0, optimize=True)
+    if 2 * buffer.tell() < len(data):
+        return Picture(data=buffer.getvalue(), format="jpeg")
+    return Picture(data=data)
+
+
+def animate(panels: dict[str, Tensor], name: str, profile: str, stand_in: bool = False, rate: float = 8, times: int = 2
+            ) -> Picture:
+    """Clips (T, 3, h, w), uint8, side by side under their names, as an animated WebP; saved and returned as in `show`.
+
+    `times` enlarges by repeating pixels, `rate` is in frames a second.
+    """
+    count = min(map(len, panels.values()))
+    frames = []
+    for n in range(count):
+        figure = Figure(figsize=(1, 1), dpi=100)
+        h, w = next(iter(panels.values())).shape[-2:]
+        figure.set_size_inches(len(panels) * (times * w + 8) / 100, (times * h + 24) / 100)
+        for column, (title, clip) in enumerate(panels.items()):
+            left = (column * (times * w + 8) + 4) / (100 * figure.get_figwidth())
+            size = times * w / (100 * figure.get_figwidth()), times * h / (100 * figure.get_figheight())
+            picture(figure.add_axes((left, 0, *size)), clip[n], title)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        frames.append(Image.open(buffer).convert("RGB"))
+    path = results("sample" if stand_in else profile) / "figures" / f"{name}.webp"
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / rate), quality=75)
+    if not path.exists() or path.read_bytes() != buffer.getvalue():
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+    return Picture(data=path.read_bytes(), format="webp")
+
+
+def pipeline(stages: list[tuple[str, str]], title: str = "", per_row: int = 7) -> Figure:
+    """Boxes from left to right, row by row, with arrows between them: (what it is, its shape) for each."""
+    rows = [stages[n : n + per_row] for n in range(0, len(stages), per_row)]
+    figure = Figure(figsize=(1.75 * min(per_row, len(stages)), 1.25 * len(rows) + 0.35), layout="constrained")
+    ax = figure.subplots()
+    ax.set(xlim=(-0.1, min(per_row, len(stages))), ylim=(-len(rows) + 0.35, 0.65), title=title)
+    ax.set_axis_off()
+    for r, row in enumerate(rows):
+        for n, (name, shape) in enumerate(row):
+            ax.add_patch(FancyBboxPatch((n + 0.04, -r - 0.28), 0.78, 0.56, boxstyle="round,pad=0.03",
+                                        facecolor=_COLOURS["r" if shape else "a"], edgecolor="#444", linewidth=0.6))
+            ax.text(n + 0.43, -r + 0.07, name, ha="center", va="center", fontsize=7.5)
+            ax.text(n + 0.43, -r - 0.18, shape, ha="center", va="center", fontsize=6.5, color="#333")
+            if n + 1 < len(row):
+                ax.annotate("", (n + 1.02, -r), (n + 0.86, -r), arrowprops={"arrowstyle": "->", "color": "#444"})
+    return figure
 
 
 def _look_alike(a: Path, b: Path) -> bool:

@@ -11,12 +11,14 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from tadlib import networks, runs, studies
+from tadlib import flow, networks, plots, runs, studies
 from tadlib.channel import send
 from tadlib.codec import available
-from tadlib.datasets import ROOT, is_clip, is_here
+from tadlib.datasets import ROOT, data_folder, is_clip, is_here, load, registry
 from tadlib.evaluation import means, scores
-from tadlib.images import to_float
+from tadlib.guidance import guidance
+from tadlib.images import crop_to_multiple, read_image, rgb_to_y, to_float
+from tadlib.networks.sofvsr import enlarge
 from tadlib.networks.tad import multiply_adds
 from tadlib.runs import Trained
 
@@ -201,6 +203,80 @@ def scale_table(names: list[str], profile: str = "cpu", scales: tuple[int, ...] 
             row[f"x{scale}"] = mean.loc[mean["kind"] == "SHRT", "psnr_rgb"].mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def flow_scene(name: str, profile: str = "cpu") -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A scene of Middlebury as (name, two frames uint8 (3, H, W), true flow (2, H, W)), or the synthetic clip's."""
+    if profile != "smoke" and is_here("Middlebury"):
+        folder = data_folder() / "Middlebury" / name
+        frames = [read_image(folder / f"frame{n}.png") for n in (10, 11)]
+        return name, *(crop_to_multiple(x, 4) for x in (*frames, flow.read_flow(folder / "flow10.flo")))
+    first, second, *_ = load("SampleClip").values()
+    dy, dx = registry()["SampleClip"]["pan"][3:]  # the window moves down and right, the picture up and left
+    return "SampleClip", first, second, torch.tensor([-dx, -dy]).float().view(2, 1, 1).expand(2, *first.shape[1:])
+
+
+@torch.inference_mode()
+def flows(first: torch.Tensor, second: torch.Tensor, encoders: dict, vsr) -> dict[tuple[str, str], torch.Tensor]:
+    """The flow between two frames uint8 (3, H, W) by (what is looked at, by whom), each (2, H, W) in HR pixels.
+
+    Looked at are the HR frames, their bicubic small ones, and those of the encoders (networks by name), as 8-bit codes;
+    by Farneback's method and by the flow net of `vsr`, whose flow of small frames is the HR one.
+    """
+    hr = torch.stack([second, first]).float() / 255  # the neighbour, the centre
+    seen = {"HR": hr, "bicubic": send(guidance(hr, 4))}
+    seen |= {name: send(net.encode(hr, 4)) for name, net in encoders.items()}
+    out = {}
+    for name, frames in seen.items():
+        neighbour, centre = rgb_to_y(frames).split(1)
+        found = vsr.decoder.flow(neighbour, centre)
+        out[name, "Farneback"] = enlarge(flow.farneback(neighbour, centre), hr.shape[-2:])[0]
+        out[name, "flow net"] = (found.lr if name == "HR" else found.hr)[0]
+    return out
+
+
+def flow_table(encoders: dict, vsr, profile: str = "cpu") -> pd.DataFrame:
+    """The end-point error of `flows` on every scene: scene, frames, by, "end-point error" in pixels.
+
+    Measured and stored where Middlebury is, else as it was stored (in a smoke run: on the synthetic clip).
+    """
+    path = runs.results(profile) / "tables" / "flow.csv"
+    if path.exists() and not is_here("Middlebury"):
+        return pd.read_csv(path)
+    rows = []
+    for scene in ("Dimetrodon", "Grove2", "Hydrangea", "RubberWhale", "Venus"):
+        name, first, second, truth = flow_scene(scene, profile)
+        rows += [{"scene": name, "frames": frames, "by": by, "end-point error": flow.end_point_error(found, truth)}
+                 for (frames, by), found in flows(first, second, encoders, vsr).items()]
+    table = pd.DataFrame(rows).drop_duplicates(["scene", "frames", "by"]).round(3)
+    plots.save_table(table, "flow", profile)
+    return table
+
+
+@torch.no_grad()
+def sofvsr_stages(net, side: int = 128) -> list[tuple[str, str]]:
+    """What three HR frames go through in a TAD whose decoder is SOF-VSR: (stage, shape), for plots.pipeline.
+
+    The shapes are those that the modules put out, the flow net's for one neighbour.
+    """
+    names = {"flow.level1": "flow at half LR size", "flow.level2": "flow at LR size", "flow.level3": "flow, HR detail",
+             "head": "3 frames + moved ones: conv", "blocks.4": "5 dense blocks", "bottleneck": "concat, 1x1 conv",
+             "tail": "3x3 conv"}
+    seen = {}
+    hooks = [net.decoder.get_submodule(part).register_forward_hook(
+        lambda module, inputs, out, part=part: seen.update({part: out.shape[1:]})) for part in names]
+    slr, shr = net(torch.zeros(3, 3, side, side), net.spec.vsr)
+    for hook in hooks:
+        hook.remove()
+
+    def shape(size) -> str:
+        return "x".join(map(str, size))
+
+    down = "encoder, each frame" if net.encoder else "bicubic, each frame"
+    return [("three HR frames", shape((3, 3, side, side))), (down, shape(slr.shape)), ("8 bit, PNG files", ""),
+            ("Y of the three", shape((3, *slr.shape[-2:]))),
+            *((text, shape(seen[part])) for part, text in names.items()),
+            ("shuffle: HR Y", shape((1, *shr.shape[-2:]))), ("+ interpolated chroma", shape(shr.shape[1:]))]
 
 
 def models_table(profile: str = "cpu") -> pd.DataFrame:

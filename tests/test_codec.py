@@ -54,6 +54,24 @@ def test_tiles_leave_no_seam(untrained, model, scale):
     assert int((big.int() - tiled.upscale(small).int()).abs().max()) <= 1
 
 
+def test_tiles_of_three_frames_leave_no_seam(untrained):
+    image = datasets.load("Sample")["coffee"]
+    whole, tiled = untrained("joint_x4", 4, 100_000), untrained("joint_x4", 4, 64)
+    seen = torch.cat([whole.downscale(image[:, n : n + 301, n : n + 270]) for n in range(3)])  # (9, 76, 68)
+    big = whole.upscale(seen, (301, 270))
+    assert big.shape == (3, 301, 270)
+    assert int((big.int() - tiled.upscale(seen, (301, 270)).int()).abs().max()) <= 1
+
+
+def test_a_single_picture_is_its_own_neighbour(untrained, tmp_path, photo):
+    codec = untrained("joint_x4", 4, 100_000)
+    images.write_png(tmp_path / "photo.png", photo)
+    downscale_file(codec, tmp_path / "photo.png", tmp_path / "small.png")
+    upscale_file(lambda origin: codec, tmp_path / "small.png", tmp_path / "big.png")
+    expected = codec.upscale(torch.cat([images.read_image(tmp_path / "small.png")] * 3), photo.shape[-2:])
+    assert torch.equal(images.read_image(tmp_path / "big.png"), expected)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (33, 50), (301, 270)])
 def test_colour_goes_into_a_grey_image_of_the_same_size_and_back(untrained, shape):
     image = datasets.load("Sample")["coffee"][:, : shape[0], : shape[1]]

@@ -79,7 +79,7 @@ def around(n: int, length: int, count: int) -> list[int]:
 
 def windows(x: Tensor, count: int) -> Tensor:
     """A clip (T, C, h, w) -> each frame between its neighbours, (T, count * C, h, w)."""
-    return x[[around(n, len(x), count) for n in range(len(x))]].flatten(1, 2)
+    return x[torch.tensor([around(n, len(x), count) for n in range(len(x))])].flatten(1, 2)
 
 
 class TAD(nn.Module):
