@@ -35,8 +35,8 @@ def read_flow(path: str | Path) -> Tensor:
     """A .flo file of Middlebury as (2, H, W); unknown vectors are NaN. Raises BadInput."""
     try:
         data = Path(path).read_bytes()
-        w, h = np.frombuffer(data, "<i4", 2, 4)
-        if data[:4] != b"PIEH" or len(data) != 12 + 8 * w * h:
+        w, h = np.frombuffer(data, "<i4", 2, 4).tolist()
+        if data[:4] != b"PIEH" or min(w, h) < 1 or len(data) != 12 + 8 * w * h:
             raise ValueError("its header or its length does not fit")
         flow = torch.from_numpy(np.frombuffer(data, "<f4", offset=12).reshape(h, w, 2).copy()).permute(2, 0, 1)
     except (OSError, ValueError) as error:

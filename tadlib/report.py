@@ -306,31 +306,38 @@ def architectures_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_README = [  # the kind, the sets, what the small image should resemble, and the runs as they are called there
+    ("down and up", [s for s in studies.SCORED if s != "Sample"], "LR to bicubic, Set5", {
+        "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
+        "aetad": "`aetad` (the report's)", "tool_x4": "**`tool_x4`**", "bicubic_x2": "bicubic, bicubic",
+        "tool_x2": "**`tool_x2`**"}),
+    ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
+        "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
+        "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color": "**`tool_color`**"}),
+    ("video, down and up", list(studies.CLIPS), "LR to bicubic, calendar", {
+        "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
+        "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4": "**`tool_x4`** frame by frame",
+        "joint_x4": "**`joint_x4`**, three frames"}),
+]
+
+
 def readme_table(profile: str = "cpu") -> str:
-    """The README's results as Markdown: RGB / Y PSNR of each committed model on each set, and the LR's likeness."""
-    sets = [s for s in studies.SCORED if s != "Sample"]
-    lines = ["| scale | down and up | parameters | " + " | ".join(sets) + " | LR to bicubic, Set5 |",
-             "|---|---|---|" + "---|" * (len(sets) + 1)]
-    rows = score_table(list(_README_NAMES), tuple(sets), profile, ("SHRT", "SLR"))
-    for name, shown in _README_NAMES.items():
-        mine = rows[rows["run"] == name]
-        run = studies.run(name, profile)
-        cells = []
-        for set_name in sets:
-            one = mine[(mine["set"] == set_name) & (mine["kind"] == "SHRT")]
-            cells.append(f"{one['psnr_rgb'].iloc[0]:.2f} / {one['psnr_y'].iloc[0]:.2f}" if len(one) else "not scored")
-        close = mine[(mine["set"] == "Set5") & (mine["kind"] == "SLR")]["psnr_rgb"]
-        likeness = "is bicubic" if not len(close) or close.iloc[0] >= 100 else f"{close.iloc[0]:.1f}"
-        params = f"{stored(name, profile).record['params']:,}"
-        lines.append(f"| x{run.scale} | {shown} | {params} | " + " | ".join(cells) + f" | {likeness} |")
-    return "\n".join(lines)
-
-
-_README_NAMES = {
-    "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
-    "aetad": "`aetad` (the report's)",
-    "tool_x4": "**`tool_x4`**", "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**",
-}
+    """The README's results as Markdown, a table for each task: RGB / Y PSNR of each model on each set, and likeness."""
+    tables = []
+    for kind, sets, likeness, names in _README:
+        heads = ["scale", kind, "parameters", *(s.rpartition("/")[2] for s in sets), likeness]
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        rows = score_table(list(names), tuple(sets), profile, ("SHRT", "SLR"))
+        for name, shown in names.items():
+            mine = rows[rows["run"] == name].set_index(["kind", "set"])
+            one = [mine.loc[("SHRT", s)] if ("SHRT", s) in mine.index else None for s in sets]
+            cells = ["not scored" if r is None else f"{r['psnr_rgb']:.2f} / {r['psnr_y']:.2f}" for r in one]
+            close = mine["psnr_rgb"].get(("SLR", sets[0]), 100)
+            trained = stored(name, profile)
+            lines.append(f"| x{trained.run.scale} | {shown} | {trained.record['params']:,} | " + " | ".join(cells)
+                         + f" | {'the same' if close >= 100 else f'{close:.1f}'} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
 
 
 def update_readme() -> bool:

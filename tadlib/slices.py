@@ -27,8 +27,12 @@ def work(names: list[str], profile: str, minutes: float, beside: int) -> list[st
     waiting = [n for n in names if not is_trained(studies.run(n, profile))]
     running: dict[str, subprocess.Popen] = {}
     while (waiting and time.time() < until) or running:
-        while waiting and len(running) < beside and time.time() < until:
-            name = waiting.pop(0)
+        while len(running) < beside and time.time() < until:
+            under_way = {*waiting, *running}  # what starts from one of these comes after it
+            ready = (n for n in waiting if under_way.isdisjoint(s.name for s in studies.run(n, profile).start))
+            if (name := next(ready, None)) is None:
+                break
+            waiting.remove(name)
             command = [sys.executable, "-m", "tadlib", "train", name, "--profile", profile, "--score"]
             running[name] = subprocess.Popen(command, env=environment)
         for name, process in list(running.items()):

@@ -139,6 +139,8 @@ TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", 
            "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
+ACCIDENTS = ("float", f"noise:{1 / 255:.5f}", "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
+COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
@@ -172,6 +174,8 @@ GPU_SLICES = {
                     "eps_1", "eps_2", "eps_5", "noise_trained")),
     3: Slice(9, 6, ("tool_x4", "tool_x2", "aetad_small", "aetad_large", "aetad_skip", "conv_only", "conv_only_large",
                     "conv_only_very_large", "conv_only_very_large2", "aetad_seed1", "aetad_seed2")),
+    4: Slice(9, 6, ("tool_color", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY[2:])),
+    5: Slice(9, 4, (*TABLE_5[1:5], *TABLE_5[6:], *AIMS)),  # after 1 and 3: starts from runs of theirs
 }
 
 
@@ -198,6 +202,8 @@ def scoring(run: Run) -> list[Scoring]:
             todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
     if name in NOISY + COLOUR_NOISY:
         todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
+    if name in COLOUR_SENT:
+        todo.append(Scoring(main, ACCIDENTS, kinds=("SHRT",)))
     if name in OTHER_SCALES:
         todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]
     if name == "aetad_x2":

@@ -74,3 +74,24 @@ def test_a_slice_from_the_command_line_trains_side_by_side(own_results, monkeypa
     monkeypatch.setattr(studies, "GPU_SLICES", {1: two})
     assert main(["slice", "1", "--profile", "smoke", "--minutes", "2", "--out", str(tmp_path / "out")]) == 0
     assert "complete: 2 of 2" in capsys.readouterr().out
+
+
+def test_what_starts_from_another_run_waits_for_it(own_results, monkeypatch):
+    events = []
+
+    class Training:
+        def __init__(self, command, env):
+            self.name, self.polls = command[command.index("train") + 1], 0
+            events.append(f"{self.name} begins")
+
+        def poll(self):
+            self.polls += 1
+            if self.polls == 2:
+                events.append(f"{self.name} ends")
+            return 0 if self.polls == 2 else None
+
+    monkeypatch.setattr(slices.subprocess, "Popen", Training)
+    monkeypatch.setattr(slices.time, "sleep", lambda seconds: None)
+    slices.work(("sofvsr_tad", "aetad_video", "sofvsr"), "smoke", 1, 2)
+    assert sorted(events[:2]) == ["aetad_video begins", "sofvsr begins"]
+    assert events.index("aetad_video ends") < events.index("sofvsr_tad begins")
