@@ -145,7 +145,7 @@ COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
-TABLE_4 = ("grey", *GUESSING, "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
+TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK],
@@ -198,8 +198,8 @@ def scoring(run: Run) -> list[Scoring]:
         todo = [Scoring(sets(run.profile)[:3], ("8bit", "float"))]
     if name in (*TABLE_3, *TABLE_4) and run.profile != "smoke":
         todo.append(Scoring(sets(run.profile)[3:], kinds=("SHRT", "SLR")))
-        if name in TABLE_4:
-            todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
+    if name in (*TABLE_4, *GUESSING) and run.profile != "smoke":
+        todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
     if name in NOISY + COLOUR_NOISY:
         todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
     if name in COLOUR_SENT:
