@@ -57,7 +57,9 @@ def batch(profile: str = "cpu", only: list[str] = (), retrain: bool = False) -> 
 
 def _train(runs: list[Run], retrain: bool) -> None:
     """Train (and score) what is missing, after saying how long that will take."""
-    plan = [run for run in map(on_this_machine, runs) if (retrain and run.trains) or not is_trained(run)]
+    plan = list(map(on_this_machine, runs))
+    plan = [run for run in plan if (retrain and run.trains) or not is_trained(run)]
+    plan = list(dict.fromkeys(run for wanted in plan for run in (*_missing_starts(wanted), wanted)))
     minutes = {run.name: run.steps * seconds_per_step(run) / 60 for run in plan if run.trains}
     if minutes:
         print(f"to train: {len(minutes)} runs, about {sum(minutes.values()):.0f} minutes on this machine")
@@ -72,6 +74,12 @@ def _train(runs: list[Run], retrain: bool) -> None:
         if trained.has_weights:
             for wanted in studies.scoring(trained.run):
                 scores(trained, *wanted)
+
+
+def _missing_starts(run: Run) -> list[Run]:
+    """What a run starts from and is not trained, in the order in which it has to be."""
+    missing = [s for s in map(on_this_machine, run.start) if not is_trained(s)]
+    return [each for s in missing for each in (*_missing_starts(s), s)]
 
 
 def _execute(notebook: Path, out: Path, profile: str) -> str | None:

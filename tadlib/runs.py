@@ -125,8 +125,10 @@ def is_trained(run: Run) -> bool:
 
 
 def on_this_machine(run: Run) -> Run:
-    """The run itself if it is trained or its data are here; else the same on the bundled sample, named so."""
-    if is_trained(run) or all(map(datasets.is_here, run.train)):
+    """The run itself if it is trained, or its data and those of what it starts from are here; else the same on the
+    bundled sample, named so.
+    """
+    if is_trained(run) or (all(map(datasets.is_here, run.train)) and all(on_this_machine(s) == s for s in run.start)):
         return run
     return replace(run, name=f"{run.name}_sample", train=("SampleTrain",))
 

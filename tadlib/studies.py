@@ -231,7 +231,8 @@ def run(name: str, profile: str = "cpu") -> Run:
         return found
     if profile == "smoke":
         return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
-    return replace(found, steps=GPU_STEPS[ZOO[found.model].family], batch=16)
+    steps = GPU_STEPS[ZOO[found.model].family]
+    return replace(found, steps=steps * found.steps // STEPS if found.start else steps, batch=16)
 
 
 def sets(profile: str) -> tuple[str, ...]:

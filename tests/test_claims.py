@@ -92,7 +92,7 @@ def test_a_threshold_reads_as_a_sentence():
 
 def test_claims_are_told_apart_and_belong_to_notebooks():
     assert len(BY_ID) == len(CLAIMS)
-    under_way = {"03_colorization"}  # thresholds are set before the runs are trained
+    under_way = {"03_colorization", "04_video", "05_optical_flow"}  # thresholds are set before the runs are trained
     assert {c.notebook for c in CLAIMS} <= {n.stem for n in (datasets.ROOT / "notebooks").glob("*.ipynb")} | under_way
     for c in CLAIMS:
         if c.measure:
@@ -201,6 +201,22 @@ def test_speed_is_down_and_up_together(own_results):
     assert measured("runtime").value == pytest.approx(3)
 
 
+def test_video_is_compared_on_the_two_clips_that_the_report_names(store):
+    def clips(calendar, city, foliage=50):
+        return [row for name, v in (("calendar", calendar), ("city", city), ("foliage", foliage))
+                for row in on(f"Vid4/{name}", v, v)]
+
+    store("sofvsr_tad", clips(20.5, 24.25))
+    store("sofvsr", clips(20.0, 24.0, 99))
+    store("aetad_video", clips(21, 25))
+    found = measured("tad_vsr")
+    assert (found.value, found.detail) == (0.25, "Vid4/calendar +0.50, Vid4/city +0.25")
+    assert BY_ID["tad_vsr"].verdict(found.value) == "partly"
+    assert measured("frame_by_frame").value == pytest.approx(0.5)
+    with pytest.raises(BadInput, match="direct: not trained yet"):
+        measured("in_steps")
+
+
 # ------------------------------------------------------------------------------------------------------- curves
 
 def test_steps_to_a_level_are_interpolated_at_its_first_crossing(store):
@@ -231,6 +247,15 @@ def test_a_rival_that_never_gets_there_does_not_speak_against_the_quick_one(stor
     row = ledger(notebook=BY_ID["guidance"].notebook).set_index("id").loc["guidance"]
     assert row["verdict"] != "not"
     assert "nan" not in row["measured"]
+
+
+def test_a_fall_is_from_the_first_to_the_last_tenth_of_a_curve(store):
+    with pytest.raises(BadInput, match="aim_farneback: not trained yet"):
+        measured("flow")
+    store("aim_farneback", history={"step": range(1, 21), "task": [1.2, 0.8, *[9] * 16, 0.7, 0.5]})
+    found = measured("flow")
+    assert (found.value, found.detail) == (pytest.approx(40), "1.00 to 0.60 pixels")
+    assert BY_ID["flow"].verdict(found.value) == "not"  # it does converge
 
 
 # ------------------------------------------------------------------------------------------------------- ledger
@@ -266,7 +291,7 @@ def test_everything_that_claims_ask_for_is_scored_by_the_studies(store, own_resu
     for name, scoring in scorings.items():
         rows = [{"set": s, "channel": c, "scale": todo.scale or studies.ALL[name].scale, "kind": k, "psnr_rgb": 30}
                 for todo in scoring for s in todo.sets for c in todo.channels for k in todo.kinds]
-        store(name, rows, {"step": [1, 2], "held_out_shr": [20, 40]})
+        store(name, rows, {"step": [1, 2], "held_out_shr": [20, 40], "task": [1, 1]})
     speeds = [{"model": m, "scale": 4, "down s/MP": 1, "up s/MP": 1} for m in ("aetad", "aetad_very_small")]
     pd.DataFrame(speeds).to_csv(own_results / "cpu" / "speed.csv", index=False)
     table = ledger()

@@ -1,4 +1,4 @@
-"""The registry, the sample that is always here, and patches that depend on seed and number alone."""
+"""The registry, the sample that is always here, and patches and clips that depend on seed and number alone."""
 from __future__ import annotations
 
 import re
@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tadlib import datasets
-from tadlib.datasets import HELD_OUT, MissingData, Patches
+from tadlib.clips import pan
+from tadlib.datasets import HELD_OUT, PAN, ClipPatches, MissingData, Patches
 from tadlib.images import BadInput, read_image, to_pil
 
 
@@ -20,14 +21,14 @@ def flat(value: int, h: int = 20, w: int = 24) -> torch.Tensor:
 def test_the_registry_names_every_set():
     assert set(datasets.registry()) == {"Set5", "Set14", "BSDS100", "Urban100", "DIV2K_crops", "BSDS_train", "Vid4",
                                         "VideoTrain", "Middlebury", "ColorDemo", "Sample", "SampleTrain",
-                                        "SampleCrop"}
+                                        "SampleCrop", "SampleClip"}
     assert set(datasets.TEST_SETS) <= set(datasets.registry())
 
 
 @pytest.mark.parametrize("name", datasets.registry())
 def test_an_entry_is_complete(name):
     entry = datasets.registry()[name]
-    assert set(entry) - {"bundled", "crop"} == {"use", "fingerprint", "images", "about", "licence", "address"}
+    assert set(entry) - {"bundled", "crop", "pan"} == {"use", "fingerprint", "images", "about", "licence", "address"}
     assert isinstance(entry["images"], int)
     assert entry["images"] > 0
     assert re.fullmatch("[0-9a-f]{16}", entry["fingerprint"])
@@ -40,7 +41,9 @@ def test_an_entry_is_complete(name):
 def test_no_set_is_for_training_and_testing():
     uses = {name: entry["use"] for name, entry in datasets.registry().items()}
     assert {name for name, use in uses.items() if use == "train"} == {"DIV2K_crops", "BSDS_train", "SampleTrain"}
-    assert not set(datasets.registry()["Sample"]["bundled"]) & set(datasets.registry()["SampleTrain"]["bundled"])
+    assert {name for name, use in uses.items() if use == "video training"} == {"VideoTrain"}
+    for name in ("Sample", "SampleCrop", "SampleClip"):
+        assert not set(datasets.registry()[name]["bundled"]) & set(datasets.registry()["SampleTrain"]["bundled"])
 
 
 @pytest.mark.parametrize("name", ["Sample", "SampleTrain", "SampleCrop"])
@@ -57,8 +60,17 @@ def test_the_sample_crop_is_the_middle_of_a_sample_image(no_data):
     assert torch.equal(crop, whole[:, 86:214, 161:289])
 
 
-def test_the_sample_is_the_one_of_the_stored_runs():
-    assert datasets.fingerprint("Sample") == datasets.known_fingerprint("Sample")
+def test_the_sample_clip_is_a_window_that_moves_over_a_sample_image(no_data):
+    whole, clip = datasets.load("Sample")["chelsea"], datasets.load("SampleClip")
+    assert list(clip) == [f"{n:04}" for n in range(8)] and datasets.is_here("SampleClip")
+    # 300 - 160 - 14 = 126 rows to spare and 451 - 208 - 35 = 208 columns: it begins at half of both
+    assert all(torch.equal(f, whole[:, 63 + 2 * n :, 104 + 5 * n :][:, :160, :208])
+               for n, f in enumerate(clip.values()))
+
+
+@pytest.mark.parametrize("name", ["Sample", "SampleTrain", "SampleCrop", "SampleClip"])
+def test_the_sample_is_the_one_of_the_stored_runs(name):
+    assert datasets.fingerprint(name) == datasets.known_fingerprint(name)
 
 
 def test_real_sets_are_those_of_the_stored_runs(real_set):
@@ -110,6 +122,71 @@ def test_of_two_files_of_one_stem_none_is_lost_in_silence(write_set, tmp_path):
         assert "photo" in str(told)
     else:
         assert len(images) == 2
+
+
+# ------------------------------------------------------------------------------------------------------- clips
+
+def test_frames_of_a_clip_are_in_their_natural_order_and_other_images_in_that_of_their_names(no_data, write_set):
+    names = ("hr10", "hr2", "hr1", "hr02b")
+    write_set("data/VideoTrain/clip", {name: flat(n) for n, name in enumerate(names)})
+    write_set("data/Set5", {name: flat(n) for n, name in enumerate(names)})
+    own = write_set("own", {name: flat(n) for n, name in enumerate(names)})
+    assert list(datasets.load("VideoTrain")) == ["hr1", "hr2", "hr02b", "hr10"]
+    assert list(datasets.load("Set5")) == list(datasets.load(own)) == ["hr02b", "hr1", "hr10", "hr2"]
+
+
+def test_the_clips_of_a_set_can_be_had_one_by_one(no_data, write_set):
+    write_set("data/Vid4/city", {"9": flat(1), "10": flat(2)})
+    write_set("data/Vid4/walk", {"0": flat(3)})
+    assert [f.relative_to(no_data).as_posix() for f in datasets.files("Vid4/city")] == ["Vid4/city/9.png",
+                                                                                       "Vid4/city/10.png"]
+    assert {stem: int(i[0, 0, 0]) for stem, i in datasets.load("Vid4/city").items()} == {"9": 1, "10": 2}
+    assert list(datasets.load("Vid4")) == ["city/9", "city/10", "walk/0"]
+    assert [datasets.is_here(n) for n in ("Vid4", "Vid4/city", "Vid4/foliage")] == [False, True, False]
+    with pytest.raises(MissingData, match=r"Vid4/foliage: not here"):
+        datasets.load("Vid4/foliage")
+
+
+def test_clips_are_told_from_images(write_set):
+    assert all(map(datasets.is_clip, ("Vid4", "Vid4/city", "VideoTrain", "SampleClip")))
+    assert not any(map(datasets.is_clip, ("Set5", "BSDS_train", "Sample", "Middlebury", write_set("own", {}))))
+
+
+def test_the_real_clips_are_in_the_order_in_which_they_were_taken(real_set):
+    for name, frames in (("Vid4/city", [f"{n:08}" for n in range(34)]), ("VideoTrain", [f"hr{n}" for n in range(31)])):
+        if not datasets.is_here(name):
+            pytest.skip(f"{name} is not on this machine (TAD_DATA)")
+        assert [f.stem for f in datasets.files(name)] == frames
+
+
+def places(h: int, w: int, third: int = 0) -> torch.Tensor:
+    """An image that says in each pixel where it is: its row, its column, and a number of its own."""
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    return torch.stack([y, x, torch.full_like(y, third)]).to(torch.uint8)
+
+
+def test_a_pan_is_a_window_that_moves_by_the_same_step_each_frame():
+    image = places(20, 30)
+    frames = pan(image, 3, (8, 10), (2, -3))  # 8 rows and 14 columns to spare
+    assert (frames.dtype, frames.shape) == (torch.uint8, (3, 3, 8, 10))
+    assert all(torch.equal(f, image[:, 4 + 2 * n : 12 + 2 * n, 13 - 3 * n : 23 - 3 * n]) for n, f in enumerate(frames))
+
+
+@pytest.mark.parametrize(("start", "step", "first", "last"), [
+    ((0, 0), (2, 3), (0, 0), (4, 6)), ((0.999, 0.999), (2, 3), (8, 14), (12, 20)),
+    ((0, 0), (-2, -3), (4, 6), (0, 0)), ((0.999, 0.999), (-2, -3), (12, 20), (8, 14)),
+])
+def test_a_pan_can_begin_wherever_it_stays_within_the_image(start, step, first, last):
+    frames = pan(places(20, 30), 3, (8, 10), step, start)
+    assert [tuple(frames[n, :2, 0, 0].tolist()) for n in (0, -1)] == [first, last]
+
+
+def test_a_pan_over_too_small_an_image_is_refused():
+    assert pan(places(12, 10), 3, (8, 10), (-2, 0)).shape == (3, 3, 8, 10)  # just fits
+    with pytest.raises(ValueError, match="a window of 8 that moves by -2 in 3 frames does not fit into 11"):
+        pan(places(11, 10), 3, (8, 10), (-2, 0))
+    with pytest.raises(ValueError, match="a window of 10 that moves by 1 in 3 frames does not fit into 11"):
+        pan(places(12, 11), 3, (8, 10), (0, 1))
 
 
 # ------------------------------------------------------------------------------------------------------- fingerprint
@@ -200,6 +277,99 @@ def test_images_below_the_patch_size_are_left_out(write_set):
     assert len(Patches((mixed,), 16).images) == 1
     with pytest.raises(BadInput, match="no image has 64 pixels on each side"):
         Patches((mixed,), 64)
+
+
+STILL = 200  # what the still image says in its third channel, where frames have their number
+
+
+@pytest.fixture
+def moving(no_data, write_set):
+    """A training clip of 12 frames, of which the last 6 are held out, and a set of one still image."""
+    write_set("data/VideoTrain/clip", {f"hr{n}": places(30, 34, n) for n in range(12)})
+    return "VideoTrain", write_set("still", {"a": places(40, 44, STILL)})
+
+
+def upright(patch: torch.Tensor) -> tuple[torch.Tensor, tuple[bool, bool, bool]]:
+    """A patch (frames, 3, size, size) as it lay in its image, and how its first frame had been turned for that."""
+    turned = not bool((patch[0, 0].diff(dim=0) != 0).all())
+    patch = patch.mT if turned else patch
+    flips = [bool(patch[0, 0, 0, 0] > patch[0, 0, -1, 0]), bool(patch[0, 1, 0, 0] > patch[0, 1, 0, -1])]
+    return patch.flip([d for d, f in zip((2, 3), flips, strict=True) if f]), (turned, *flips)
+
+
+def test_a_batch_of_clips_is_a_function_of_seed_and_number(moving):
+    one, other = ClipPatches(moving, 16), ClipPatches(moving, 16)
+    other.batch(9, 4, seed=2)
+    batch = one.batch(5, 8, seed=1)
+    assert (batch.dtype, batch.shape) == (torch.uint8, (8, 3, 3, 16, 16))
+    assert torch.equal(batch, other.batch(5, 8, seed=1))
+    assert not torch.equal(batch, one.batch(6, 8, seed=1))
+    assert not torch.equal(batch, one.batch(5, 8, seed=2))
+
+
+def test_frames_of_a_clip_are_three_in_a_row_at_one_place_and_never_held_out(moving):
+    drawn, ways = set(), {}
+    patches = [p for p in ClipPatches(moving, 16).batch(0, 1600, seed=0) if p[0, 2, 0, 0] < STILL]
+    for patch in patches:
+        frames, way = upright(patch)
+        numbers = [int(f[2, 0, 0]) for f in frames]
+        step = numbers[1] - numbers[0]
+        assert step in (1, -1) and numbers[2] - numbers[1] == step
+        top, left = frames[0, :2, 0, 0].tolist()
+        piece = [places(30, 34, n)[:, top : top + 16, left : left + 16] for n in numbers]
+        assert torch.equal(frames, torch.stack(piece))
+        drawn |= set(numbers)
+        ways[*way, step] = ways.get((*way, step), 0) + 1
+    assert list(datasets.held_out(moving)) == [f"hr{n}" for n in range(6, 12)]
+    assert drawn == set(range(6))
+    assert 720 < len(patches) < 880  # each set in half of the draws
+    assert len(ways) == 16  # flipped, mirrored, turned, backwards: each by itself in half of them
+    assert all(22 < n < 78 for n in ways.values())
+
+
+def test_a_window_moves_steadily_over_a_still_image(moving):
+    image, steps, tops = places(40, 44, STILL), [], set()
+    for patch in ClipPatches(moving, 16).batch(0, 1600, seed=0):
+        if patch[0, 2, 0, 0] < STILL:
+            continue
+        frames, _ = upright(patch)
+        (top, left), second = frames[0, :2, 0, 0].tolist(), frames[1, :2, 0, 0].tolist()
+        down, right = second[0] - top, second[1] - left
+        piece = [image[:, top + n * down :, left + n * right :][:, :16, :16] for n in range(3)]
+        assert torch.equal(frames, torch.stack(piece))
+        steps.append((down, right))
+        tops |= {top} if down == 0 else set()
+    assert len(set(steps)) > 150  # of 169: the two directions are drawn apart
+    assert len(tops) > 15  # of 25 places
+    for direction in zip(*steps, strict=True):
+        counts = [direction.count(by) for by in range(-PAN, PAN + 1)]
+        assert sum(counts) == len(steps)
+        assert all(0.6 < 13 * n / len(steps) < 1.4 for n in counts)  # no step is rarer, the longest neither
+
+
+def test_all_frames_of_a_patch_are_turned_alike_each_way_in_an_eighth_of_the_draws(moving):
+    counts = {}
+    for patch in ClipPatches(moving, 16).batch(0, 800, seed=0):
+        (way,) = {upright(frame[None])[1] for frame in patch}
+        counts[way] = counts.get(way, 0) + 1
+    assert len(counts) == 8
+    assert all(60 < n < 140 for n in counts.values())
+
+
+def test_a_set_too_small_for_clips_is_told_and_smaller_images_are_left_out(moving, write_set):
+    with pytest.raises(BadInput, match="VideoTrain: no image has the 31 pixels on each side that training on clips"):
+        ClipPatches(moving, 31 - 2 * PAN)
+    assert ClipPatches(moving, 30 - 2 * PAN).batch(0, 1, 0).shape == (1, 3, 3, 18, 18)
+    mixed = write_set("mixed", {"big": places(28, 28, STILL), "thin": places(100, 27, 7)})
+    assert {int(n) for n in ClipPatches((mixed,), 16).batch(0, 50, 0)[:, :, 2].unique()} == {STILL}
+
+
+def test_held_out_of_a_clip_are_the_middles_of_its_last_six_frames(no_data, write_set):
+    frames = {f"hr{n}": places(20, 300, n) for n in range(11)}
+    write_set("data/VideoTrain/clip", frames)
+    held = datasets.held_out(("VideoTrain", "SampleTrain"))
+    assert list(held) == [f"hr{n}" for n in range(5, 11)]  # hr10 is the last
+    assert all(torch.equal(i, frames[stem][:, :, 22:278]) for stem, i in held.items())
 
 
 def test_the_real_held_out_crops_are_not_among_the_training_images(real_set):

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
-from tadlib.channel import file_bytes, send
+from tadlib.channel import bytes_sent, file_bytes, send
+from tadlib.clips import pan
 from tadlib.evaluation import (
     COLUMNS,
     colour_difference,
@@ -38,6 +39,7 @@ from tadlib.images import (
     ycbcr_to_rgb,
 )
 from tadlib.networks import build
+from tadlib.networks.tad import windows
 from tadlib.runs import Run
 
 MEASURES = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y"]
@@ -51,7 +53,7 @@ def disturbed(image: torch.Tensor, sigma: float = 8, seed: int = 0) -> torch.Ten
 class Stub:
     """In place of a network: the small image is the guidance, the large one is whatever `decode` says."""
 
-    encoder = None
+    encoder, spec = None, SimpleNamespace(frames=1)
 
     def __init__(self, decode):
         self.decode = decode
@@ -322,6 +324,68 @@ def test_psnr_of_set_is_the_mean_and_capped_at_100(photo):
     assert shr == pytest.approx(rows.loc[rows["kind"] == "SHRT", "psnr_rgb"].mean(), abs=1e-3)
 
 
+# ------------------------------------------------------------------------------------------------------- clips
+
+@pytest.fixture
+def clip(photo):
+    return dict(zip("abcd", pan(photo, 4, (50, 65), (3, 7)), strict=True))  # crops at scale 4
+
+
+@pytest.fixture
+def three():
+    """A network whose decoder sees three frames, with weights that make much of them."""
+    torch.manual_seed(0)
+    return build("joint_x4", start="default").eval()
+
+
+def by_hand(net, clip, channel="8bit"):
+    """What is received of each frame, and the frames made of three of them at a time: uint8."""
+    with torch.no_grad():
+        slr = [net.encode(to_float(crop_to_multiple(i, 4)), 4) for i in clip.values()]
+        received = torch.cat([send(x, channel) for x in slr])
+        return slr, received, [to_codes(net.decode(x[None], 4))[0] for x in windows(received, 3)]
+
+
+@pytest.mark.parametrize("channel", ["8bit", "jpeg:60", "float"])
+def test_a_clip_is_scored_frame_by_frame_each_with_its_neighbours(three, clip, channel):
+    rows = score(three, clip, 4, "bicubic", (channel,)).set_index(["kind", "image"])
+    assert set(rows.index) == {(kind, image) for kind in ("SHRT", "SLR") for image in "abcd"}  # no cross play
+    slr, received, made = by_hand(three, clip, channel)
+    for n, (name, image) in enumerate(clip.items()):  # both ends, and what has two neighbours
+        truth = crop_to_multiple(image, 4)
+        assert rows.loc[("SHRT", name), "psnr_rgb"] == pytest.approx(psnr(made[n], truth), abs=1e-4)
+        close = psnr(to_codes(received[n]), to_codes(guidance(to_float(truth), 4))[0])
+        assert rows.loc[("SLR", name), "psnr_rgb"] == pytest.approx(close, abs=1e-4)
+        sent = bytes_sent(slr[n], channel)  # its own file, whatever the decoder sees besides
+        assert rows.loc[("SHRT", name), "lr_bytes"] == rows.loc[("SLR", name), "lr_bytes"] == sent
+    assert set(rows["pixels"]) == {48 * 64}
+
+
+def test_the_ends_of_a_clip_are_their_own_neighbours(three, clip):
+    rows = score(three, {"a": clip["a"]}, 4, "bicubic").set_index("kind")
+    with torch.no_grad():
+        received = send(three.encode(to_float(crop_to_multiple(clip["a"], 4)), 4))
+        made = to_codes(three.decode(received.repeat(1, 3, 1, 1), 4))[0]
+    assert rows.loc["SHRT", "psnr_rgb"] == pytest.approx(psnr(made, crop_to_multiple(clip["a"], 4)), abs=1e-4)
+    within = score(three, clip, 4, "bicubic").set_index(["kind", "image"])
+    assert abs(within.loc[("SHRT", "a"), "psnr_rgb"] - rows.loc["SHRT", "psnr_rgb"]) > 1e-3  # there b is seen, too
+
+
+def test_noise_on_a_clip_is_the_same_in_every_scoring_and_other_for_each_draw(three, clip):
+    def drawn():
+        rows = score(three, clip, 4, "bicubic", ("noise:0.1",), ("SHRT",), 2)
+        return rows.set_index(["image", "draw"])["psnr_rgb"]
+
+    first = drawn()
+    assert first.nunique() == len(first) == 8
+    pd.testing.assert_series_equal(first, drawn())
+
+
+def test_psnr_of_a_clip_is_the_mean_of_its_scores(three, clip):
+    mean = score(three, clip, 4, "bicubic").groupby("kind")["psnr_rgb"].mean()
+    assert psnr_of_set(three, clip, 4, "bicubic") == pytest.approx((mean["SLR"], mean["SHRT"]), abs=1e-4)
+
+
 # ------------------------------------------------------------------------------------------------------- stored scores
 
 @pytest.fixture
@@ -445,6 +509,16 @@ def test_verify_finds_scores_that_do_not_belong_to_the_weights(trained, no_data,
     stored["psnr_rgb"] += 0.02
     stored.to_csv(trained.folder / "scores.csv", index=False)
     with pytest.raises(BadInput, match=r"run-0: stored scores on Sample are off by 0\.02"):
+        verify(trained)
+
+
+def test_what_was_scored_on_clips_alone_is_verified_on_the_bundled_one(trained, three, monkeypatch, clip):
+    monkeypatch.setattr("tadlib.datasets.load", lambda name: clip)
+    trained.run, trained.network = Run("run", "joint_x4"), lambda: three
+    scores(trained, ("SampleClip",), kinds=("SHRT", "SLR"))
+    assert verify(trained) < 0.001
+    trained.network = lambda: build("joint_x4", start="default", neighbours=False).eval()
+    with pytest.raises(BadInput, match="run-0: stored scores on SampleClip are off by"):
         verify(trained)
 
 

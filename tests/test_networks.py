@@ -7,8 +7,9 @@ from torch import nn
 
 from tadlib.channel import send
 from tadlib.guidance import guidance, upscale
+from tadlib.images import rgb_to_chroma, rgb_to_y
 from tadlib.networks import ZOO, build, spec
-from tadlib.networks.tad import Chain, multiply_adds, trace
+from tadlib.networks.tad import Chain, around, multiply_adds, trace, windows
 from tadlib.networks.zoo import layers, radius, words
 
 PRINTED = {  # parameters as printed in the report, or computed from its public code (FACTS, section 1)
@@ -57,7 +58,7 @@ def test_every_net_of_the_report_has_a_printed_count():
     assert set(PRINTED) | ours == {name for name, s in ZOO.items() if s.family == "study"}
 
 
-@pytest.mark.parametrize("name", ["tool_x2", "tool_x4", "tool_color"])
+@pytest.mark.parametrize("name", ["tool_x2", "tool_x4", "tool_color", "joint_x4"])
 def test_tool_nets_stay_within_their_budget(name):
     assert 0 < build(name).parameters_count <= 1_300_000
 
@@ -186,7 +187,7 @@ def test_skip2_adds_the_same_tensor_twice_and_skip_a_new_one():
     assert words(ZOO["aetad_skip"].encoder) == ["c8", "c16", "u2", "=", "r", "r", "+", "=", "r", "c64", "+", "c3"]
 
 
-@pytest.mark.parametrize("name", ["tool_x2", "tool_x4", "tool_color"])
+@pytest.mark.parametrize("name", ["tool_x2", "tool_x4", "tool_color", "joint_x4"])
 def test_tool_nets_start_as_their_skip(name):
     net, scale = build(name), scale_of(name)
     hr = image(16, 24)
@@ -246,6 +247,68 @@ def test_muon_gets_all_convolutions_but_the_first_and_last_of_each_chain(name):
         assert not inner & {id(weights[0]), id(weights[-1])}
 
 
+# ------------------------------------------------------------------------------------------------------- clips
+
+def test_around_a_frame_are_its_neighbours_and_at_the_ends_the_end_again():
+    assert [around(n, 4, 3) for n in range(4)] == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+    assert around(0, 1, 3) == [0, 0, 0]
+    assert [around(n, 9, 5) for n in (0, 1, 8)] == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [6, 7, 8, 8, 8]]
+    assert around(5, 9, 1) == [5]
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 40])
+def test_windows_put_each_frame_between_its_neighbours_along_channels(length):
+    clip = torch.rand(length, 2, 3, 5)
+    seen = windows(clip, 3)
+    assert seen.shape == (length, 6, 3, 5)
+    for n in range(length):
+        assert torch.equal(seen[n], torch.cat([clip[max(0, n - 1)], clip[n], clip[min(length - 1, n + 1)]]))
+    assert torch.equal(windows(clip, 1), clip)
+
+
+def seen_by(net, frames):
+    with torch.no_grad():
+        return net.decode(frames.flatten(0, 1)[None], 4)
+
+
+@pytest.mark.parametrize("name", ["joint_x4", "aetad_sofvsr"])
+def test_a_decoder_of_three_frames_sees_its_neighbours_or_its_own_frame_three_times(name):
+    torch.manual_seed(0)
+    net = build(name, start="default").eval()
+    still = build(name, start="default", neighbours=False).eval()
+    still.load_state_dict(net.state_dict())
+    frames = torch.rand(3, 3, 6, 8)
+    for changed in (0, 1, 2):
+        other = frames.clone()
+        other[changed] = 1 - other[changed]
+        assert not torch.equal(seen_by(net, frames), seen_by(net, other))
+        assert torch.equal(seen_by(still, frames), seen_by(still, other)) == (changed != 1)
+    thrice = frames[1].expand(3, -1, -1, -1)
+    assert torch.equal(seen_by(still, frames), seen_by(net, thrice))
+
+
+def test_a_batch_that_goes_through_a_net_of_three_frames_is_a_clip():
+    torch.manual_seed(0)
+    net, clip = build("joint_x4", start="default").eval(), torch.rand(4, 3, 16, 24)
+    with torch.no_grad():
+        slr, shr = net(clip, 4)
+        alone = net.decode(send(slr)[1:4].flatten(0, 1)[None], 4)
+    assert (slr.shape, shr.shape) == ((4, 3, 4, 6), (4, 3, 16, 24))
+    torch.testing.assert_close(shr[2:3], alone)
+
+
+def test_sofvsr_makes_the_luma_of_three_frames_and_interpolates_the_chroma_of_the_middle_one():
+    torch.manual_seed(0)
+    net, frames = build("sofvsr").eval(), torch.rand(3, 3, 6, 8)
+    shr = seen_by(net, frames)
+    with torch.no_grad():
+        y = net.decoder(rgb_to_y(frames).transpose(0, 1))
+    torch.testing.assert_close(rgb_to_y(shr), y, atol=1e-5, rtol=0)
+    chroma = rgb_to_chroma(upscale(frames[1:2], 4, "bicubic"))
+    for mine, interpolated in zip(rgb_to_chroma(shr), chroma, strict=True):
+        torch.testing.assert_close(mine, interpolated, atol=1e-5, rtol=0)
+
+
 # ------------------------------------------------------------------------------------------------------- counts, walks
 
 @pytest.mark.parametrize(("name", "scale", "down", "up"), [
@@ -256,6 +319,7 @@ def test_muon_gets_all_convolutions_but_the_first_and_last_of_each_chain(name):
     ("tool_x4", 4, (27_648 + 4 * 73_728 + 1728) / 16, (1728 + 12 * 73_728 + 27_648) / 16),
     ("vdsr", 4, 0, 576 + 18 * 36_864 + 576),
     ("aetad_color_small", 1, 216 + 4608 + 73_728 + 36_864 + 576, 576 + 73_728 + 36_864 + 4608 + 216),
+    ("joint_x4", 4, (27_648 + 4 * 73_728 + 1728) / 16, (3 * 1728 + 12 * 73_728 + 27_648) / 16),
     ("bicubic", 4, 0, 0),
 ])
 def test_multiply_adds_per_pixel(name, scale, down, up):

@@ -18,6 +18,13 @@ FROZEN = {"aetad": "e3fad099", "no_tad": "a8033152", "aetad_very_small": "87064d
           "tool_x2": "f0e27f85"}
 
 
+CHANGES = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
+           "alpha": 2.0, "beta": 0.5, "beta_start": 0.1, "grey": 0.1, "latent": "l2", "epsilon": 1.0,
+           "reading": "levels", "guidance": "bilinear", "skip": "bicubic", "noise": 0.1, "added": False,
+           "scales": (2, 4), "train": ("Sample",), "start": (TINY,), "frozen": "encoder", "rate": 0.5,
+           "neighbours": False, "aim": "flow"}
+
+
 def committed_label(name):
     run = studies.run(name, "cpu")
     return run.label({n: datasets.known_fingerprint(n) for n in run.train})
@@ -52,18 +59,44 @@ def test_every_field_but_name_profile_and_watch_is_in_the_hash(monkeypatch):
     def code(run, prints=prints):
         return run.label(prints).rpartition("-")[2]
 
-    changes = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "seed": 1, "recipe": "report",
-               "alpha": 2.0, "beta": 0.5, "beta_start": 0.1,
-               "grey": 0.1, "latent": "l2", "epsilon": 1.0, "reading": "levels", "guidance": "bilinear",
-               "skip": "bicubic", "noise": 0.1, "added": False, "scales": (2, 4), "train": ("Sample",),
-               "start": (TINY,), "frozen": "encoder", "rate": 0.5, "neighbours": False, "aim": "flow"}
-    assert {f.name for f in fields(Run)} == {*changes, "name", "profile", "watch"}  # a new field: say what it does
-    assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in changes.items())}) == len(changes) + 1
+    assert {f.name for f in fields(Run)} == {*CHANGES, "name", "profile", "watch"}  # a new field: say what it does
+    assert len({code(TINY), *(code(replace(TINY, **{k: v})) for k, v in CHANGES.items())}) == len(CHANGES) + 1
     assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)
     assert code(TINY, {"SampleTrain": "another"}) != code(TINY)
     before = code(TINY)
     monkeypatch.setitem(runs.RECIPE_VERSION, "modern", 99)
     assert code(TINY) != before
+
+
+def test_what_a_run_starts_from_is_in_its_hash_with_every_field_that_is_in_its_own():
+    def code(*start):
+        return replace(TINY, start=start).label({"SampleTrain": "0123456789abcdef"})
+
+    changed = [replace(TINY, **{k: v}) for k, v in CHANGES.items()]
+    assert len({code(), code(TINY), *map(code, changed)}) == len(CHANGES) + 2
+    nested = [replace(TINY, start=(one,)) for one in changed]  # and what that one started from
+    assert len({code(TINY), *map(code, nested)}) == len(CHANGES) + 1
+    one = changed[0]
+    assert len({code(TINY, one), code(one, TINY), code(one), code(TINY), code(TINY, TINY)}) == 5  # the later wins
+    assert code(replace(TINY, name="other", profile="cpu", watch=(8,))) == code(TINY)
+
+
+def test_a_new_field_of_what_a_run_starts_from_orphans_no_run():
+    @dataclass(frozen=True)
+    class Later(Run):
+        brand_new: float = 0.0
+
+    def later(run, **changes):
+        mine = {f.name: getattr(run, f.name) for f in fields(run)}
+        return Later(**mine | {"start": tuple(map(later, run.start))} | changes)
+
+    prints = {"SampleTrain": "0123456789abcdef"}
+    middle = replace(TINY, seed=1, start=(TINY,))
+    run = replace(TINY, seed=2, start=(middle, TINY))
+    assert later(run).start[0].start == (later(TINY),)
+    assert later(run).label(prints) == run.label(prints)
+    assert later(run, start=(later(middle, start=(later(TINY, brand_new=1.0),)), later(TINY))).label(
+        prints) != run.label(prints)
 
 
 def test_runs_are_called_what_the_studies_call_them():

@@ -1,4 +1,4 @@
-"""SOF-VSR: parameters as published, warping along known flows, losses that are least where they should be."""
+"""SOF-VSR: parameters and work as published, warping along known flows, losses that are least where they should be."""
 from __future__ import annotations
 
 import pytest
@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from tadlib.images import rgb_to_y, to_float
+from tadlib.networks import build
 from tadlib.networks.sofvsr import SOFVSR, Flows, enlarge, flow_loss, sofvsr_loss, total_variation, warp
+from tadlib.networks.tad import multiply_adds
 
 
 @pytest.fixture
@@ -25,6 +27,27 @@ def test_parameters_are_as_published(scale, total, flow):
     assert sum(p.numel() for p in net.flow.parameters()) == flow
     biased = [n for n, m in net.named_modules() if isinstance(m, torch.nn.Conv2d) and m.bias is not None]
     assert biased == ["flow.level1.tail", "flow.level2.tail", "flow.level3.tail", "tail"]
+
+
+def dense(layers: int, channels: int) -> int:
+    """Multiply-adds of a dense block of growth 32 for a pixel."""
+    return sum(9 * (channels + 32 * n) * 32 for n in range(layers)) + (channels + 32 * layers) * channels
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_multiply_adds_are_those_of_its_convolutions(scale):
+    n = scale**2
+    sr = 9 * (3 + 2 * n) * 64 + 5 * dense(5, 64) + 6 * 64 * n + 9 * n * n  # at the LR size, as all but level 1
+    level = {o: 2 * dense(4, 32) + 9 * 64 * o + 9 * o * o for o in (2, 2 * n)}
+    flow = (9 * 2 * 32 + level[2]) / 4 + (9 * 6 * 32 + level[2]) + (9 * 6 * 32 + level[2 * n])
+    assert SOFVSR(scale).multiply_adds() == pytest.approx((sr + 2 * flow) / n)
+
+
+def test_multiply_adds_of_a_net_whose_decoder_it_is():
+    down, up = multiply_adds(build("aetad_sofvsr"), 4)
+    assert down == multiply_adds(build("aetad"), 4)[0]
+    assert up == multiply_adds(build("sofvsr"), 4)[1] == SOFVSR(4).multiply_adds()
+    assert multiply_adds(build("sofvsr"), 4)[0] == 0
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -54,6 +77,16 @@ def test_half_a_pixel_is_the_mean_of_two(y):
 def test_beyond_the_border_the_border_is_repeated(y):
     out = warp(y, constant(-1000, 0, 96, 128))
     assert torch.allclose(out, y[..., :1].expand_as(y), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_far_from_the_corner_a_flow_of_16_bits_is_exact_too(kind):
+    """bfloat16 holds whole numbers up to 256 only: a position computed in it is off by pixels."""
+    frame = torch.rand(1, 1, 3, 1200, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(warp(frame, torch.zeros(1, 2, 3, 1200, dtype=kind)), frame, atol=1e-3)
+    moved = warp(frame.to(kind), constant(3, 0, 3, 1200).to(kind))
+    assert moved.dtype == torch.float32
+    assert torch.allclose(moved[..., :-3], frame[..., 3:], atol=6e-3)  # what the frame itself lost to 16 bits
 
 
 def test_a_flow_grows_with_its_frame():

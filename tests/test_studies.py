@@ -10,10 +10,16 @@ from tadlib.evaluation import KINDS, scores
 from tadlib.networks import ZOO
 from tadlib.training import fit
 
+CLIPS = ("SampleClip", "Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
+VIDEO = [name for name, run in studies.ALL.items() if ZOO[run.model].frames > 1]
+ON_CLIPS = (*studies.TABLE_5, *studies.AIMS)
+
 
 def test_every_list_names_runs_that_exist():
     named = {*studies.ARCHITECTURES, *studies.NOISY, *studies.OTHER_SCALES, *studies.TABLE_3, *studies.VARIED,
-             *studies.LIKENESS, *studies.KINK}
+             *studies.LIKENESS, *studies.KINK, *studies.TABLE_4, *studies.COLOUR_NOISY, *studies.COLOUR_FRONT}
+    named |= set(ON_CLIPS)
+    named |= {run.name for of in studies.ALL.values() for run in of.start}
     named |= {name for grid in studies.EPSILON.values() for name in grid.values()}
     assert named <= set(studies.ALL)
     sliced = [name for part in studies.GPU_SLICES.values() for name in part.runs]
@@ -27,14 +33,45 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
             assert (run.epsilon, run.reading) == (epsilon, reading) or (name == "eps_0" and run.epsilon == 0)
 
 
-def test_study_nets_are_trained_equally():
+def test_study_nets_are_trained_equally_within_images_colour_and_video():
     longer = ("tool_x4", "tool_x2", "tool_color", "aetad_direct4_long")
-    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + studies.BATCHES]
-    assert {(run.steps, run.batch, run.patch, run.scale == 1) for run in study} == {
-        (studies.STEPS, 8, 96, False), (studies.STEPS, 8, 64, True)}
+    shorter = ("aetad_video", "direct", *studies.AIMS)  # fine-tunings
+    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + shorter + studies.BATCHES]
+
+    def kind(run):
+        return "video" if ZOO[run.model].frames > 1 else ZOO[run.model].task
+
+    images, clips = ("DIV2K_crops", "BSDS_train"), ("VideoTrain", "BSDS_train")
+    assert {(kind(run), run.steps, run.batch, run.patch, run.train) for run in study} == {
+        ("sr", studies.STEPS, 8, 96, images), ("colour", studies.STEPS, 8, 64, images),
+        ("video", studies.STEPS, 8, 128, clips)}
     runs = [studies.ALL[name] for name in studies.ARCHITECTURES]
     assert all((run.model, run.scale, run.beta) == (run.name, 4, 0.02) for run in runs)
     assert len({run.recipe for run in runs}) == 1
+    tuned = [studies.ALL[name] for name in shorter]  # what they start from was trained long enough
+    assert all(run.start and run.steps <= studies.STEPS / 4 and (run.batch, run.rate) == (8, 0.25) for run in tuned)
+    joint = {"joint_x4", "joint_still"}  # these start from a trained net and have to learn what it could not
+    assert {run.name for run in study if run.rate != 1} == joint
+
+
+def test_a_run_starts_from_runs_of_the_tables_and_freezes_only_what_it_got_from_them():
+    starting = {name: run for name, run in studies.ALL.items() if run.start}
+    assert set(starting) == {"aetad_video", "sofvsr_tad", "direct", "aim_farneback", "aim_flow", "joint_x4",
+                             "joint_still"}
+    for name, run in starting.items():
+        assert all(earlier == studies.ALL[earlier.name] for earlier in run.start), name
+    assert {name for name, run in studies.ALL.items() if run.frozen or run.rate != 1 or run.aim} <= set(starting)
+    assert [studies.ALL["direct"].start[-1].model, studies.ALL["direct"].frozen] == ["sofvsr", "decoder"]
+    assert [studies.ALL["sofvsr_tad"].start[0].model, studies.ALL["sofvsr_tad"].frozen] == ["aetad", "encoder"]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "gpu"])
+def test_what_a_run_starts_from_is_of_its_own_profile(profile):
+    run = studies.run("sofvsr_tad", profile)
+    while run.start:
+        run, = run.start
+        assert run == studies.run(run.name, profile)
+    assert (run.name, run.profile) == ("aetad", profile)
 
 
 def test_batches_spend_the_same_number_of_pixels():
@@ -52,6 +89,10 @@ def test_what_is_compared_differs_in_one_thing():
     assert all(differing("aetad", n) <= {"beta", "epsilon", "reading"} for n in studies.LIKENESS)
     assert {studies.ALL[n].model for n in studies.KINK} == {"tool_x4"}
     assert differing("aetad_direct4", "aetad_direct4_long") == {"steps"}
+    assert differing("joint_x4", "joint_still") == {"neighbours"}
+    assert differing("aim_farneback", "aim_flow") == {"aim"}
+    assert differing("sofvsr", "sofvsr_tad") == {"model", "start", "frozen"}
+    assert differing("aetad", "aetad_video") == {"steps", "rate", "train", "start"}
 
 
 def test_the_epsilon_study_differs_in_the_ball_alone():
@@ -64,13 +105,22 @@ def todo(name: str, profile: str = "cpu") -> list[studies.Scoring]:
     return studies.scoring(studies.run(name, profile))
 
 
-@pytest.mark.parametrize("name", studies.ALL)
-def test_every_run_is_scored_on_the_main_sets_first(name):
+@pytest.mark.parametrize("name", [name for name in studies.ALL if name not in VIDEO])
+def test_every_run_on_images_is_scored_on_the_main_sets_first(name):
     first, *further = todo(name)
     assert first.sets == ("Sample", "Set5", "Set14")
     assert first.scale is None and first.kinds == KINDS
     large = [s for s in further if "BSDS100" in s.sets]
     assert bool(large) == (name in studies.TABLE_3 + studies.TABLE_4)
+
+
+def test_video_runs_are_scored_on_clips_and_what_sees_several_frames_on_nothing_else():
+    assert studies.clips("cpu") == studies.clips("gpu") == CLIPS
+    on_clips = {name: [s for s in todo(name) if set(s.sets) & set(CLIPS)] for name in studies.ALL}
+    wanted = studies.Scoring(CLIPS, kinds=("SHRT", "SLR"))
+    assert on_clips == {name: [wanted] if name in ON_CLIPS else [] for name in studies.ALL}
+    assert set(VIDEO) < set(ON_CLIPS)
+    assert all(todo(name) == [wanted] for name in VIDEO)
 
 
 def test_noise_is_drawn_more_than_once_and_on_one_set():
@@ -93,7 +143,8 @@ def test_other_scales_are_those_of_the_table():
 def test_the_original_is_sent_as_files_and_nothing_else():
     assert {s.channels for s in todo("original")} == {studies.FILES_OF_HR}
     assert {"jpeg:90", "webp:2"} <= set(studies.FILES_OF_HR)
-    assert not any("jpeg:90" in s.channels for name in studies.ALL if name != "original" for s in todo(name))
+    sent = {name for name in studies.ALL if any("jpeg:90" in s.channels for s in todo(name))}
+    assert sent == {"original", *studies.COLOUR_SENT}  # beside it only grey images
 
 
 def test_a_stand_in_is_scored_as_the_run_it_stands_in_for_but_on_the_sample():
@@ -103,9 +154,10 @@ def test_a_stand_in_is_scored_as_the_run_it_stands_in_for_but_on_the_sample():
     assert {s.sets for s in own[1:]} == {("Sample",)} and {s.sets for s in other[1:]} == {("Set14",)}
 
 
-def test_in_a_smoke_run_all_is_on_the_crop():
+def test_in_a_smoke_run_all_is_on_the_crop_or_the_small_clip():
     for name in studies.ALL:
-        assert {s.sets for s in todo(name, "smoke")} == {("SampleCrop",)}
+        sets = ([("SampleCrop",)] if name not in VIDEO else []) + ([("SampleClip",)] if name in ON_CLIPS else [])
+        assert {s.sets for s in todo(name, "smoke")} == set(sets)
 
 
 def test_what_is_scored_once_fills_the_tables(own_results, no_data):

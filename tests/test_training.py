@@ -13,9 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tadlib import datasets, runs, studies, training
+from tadlib.channel import send
 from tadlib.evaluation import psnr_of_set
+from tadlib.flow import farneback
 from tadlib.images import BadInput, rgb_to_y, to_codes
 from tadlib.networks import build, cic
+from tadlib.networks.sofvsr import enlarge, sofvsr_loss
+from tadlib.networks.tad import windows
 from tadlib.runs import Run, folder, is_trained, on_this_machine
 from tadlib.training import fit
 
@@ -33,16 +37,31 @@ def quick(own_results, monkeypatch):
 def batches(monkeypatch):
     """Which batches a training draws; `batches.stop = 4` kills it when it wants the fourth."""
     log = SimpleNamespace(drawn=[], stop=None)
-    draw = datasets.Patches.batch
+    draws = {kind: kind.batch for kind in (datasets.Patches, datasets.ClipPatches)}
 
     def logged(self, number, count, seed):
         if number == log.stop:
             raise KeyboardInterrupt
         log.drawn.append(number)
-        return draw(self, number, count, seed)
+        return draws[type(self)](self, number, count, seed)
 
-    monkeypatch.setattr(datasets.Patches, "batch", logged)
+    for kind in draws:
+        monkeypatch.setattr(kind, "batch", logged)
     return log
+
+
+@pytest.fixture
+def left(quick):
+    """left(run, seed) -> the run as if it had been trained before: with weights drawn from that seed."""
+
+    def leave(run: Run, seed: int = 100) -> runs.Trained:
+        torch.manual_seed(seed)
+        folder(run).mkdir(parents=True)
+        save_file(build(run.model, start="default").state_dict(), folder(run) / "weights.safetensors")
+        (folder(run) / "record.json").write_text("{}")
+        return fit(run)
+
+    return leave
 
 
 def weights(trained: runs.Trained) -> dict[str, torch.Tensor]:
@@ -175,7 +194,11 @@ def whole_and_resumed(run, batches, monkeypatch, tmp_path, meanwhile=lambda: Non
 
 @pytest.mark.parametrize("changes", [
     {"recipe": "modern"}, {"recipe": "report"}, {"noise": 0.1, "epsilon": 1.0, "seed": 2}, {"scales": (2, 4, 8)},
-], ids=["modern", "report", "noise", "scales"])
+    {"model": "joint_x4", "scale": 4, "start": (replace(TINY, model="tool_x4", scale=4, steps=1),)},
+    {"model": "aetad_sofvsr", "scale": 4, "batch": 1},
+    {"model": "aetad_sofvsr", "scale": 4, "batch": 1, "aim": "flow", "frozen": "decoder", "start": (
+        replace(TINY, model="sofvsr", scale=4, steps=1),)},
+], ids=["modern", "report", "noise", "scales", "clips", "sofvsr", "aim"])
 def test_a_killed_training_goes_on_as_if_nothing_had_been(quick, each_step, batches, monkeypatch, tmp_path, changes):
     run = replace(TINY, steps=6, **changes)
     whole, resumed = whole_and_resumed(run, batches, monkeypatch, tmp_path)
@@ -207,6 +230,104 @@ def test_with_all_checkpoints_damaged_it_starts_anew(quick, each_step, batches, 
     whole, resumed = whole_and_resumed(replace(TINY, steps=6), batches, monkeypatch, tmp_path, damage)
     assert batches.drawn == [0, 1, 2, 3, 4, 5]
     assert all(torch.equal(w, weights(resumed)[k]) for k, w in weights(whole).items())
+
+
+# ------------------------------------------------------------------------------------------------------- start
+
+def state(net) -> dict[str, torch.Tensor]:
+    return net.state_dict()
+
+
+def test_a_run_begins_with_the_weights_of_the_run_it_starts_from(left):
+    earlier = replace(TINY, seed=5)
+    theirs = state(left(earlier).network())
+    mine = state(training.begin(replace(TINY, start=(earlier,))))
+    assert all(torch.equal(w, theirs[k]) for k, w in mine.items())
+    fresh = state(TINY.build())
+    assert not any(torch.equal(w, fresh[k]) for k, w in mine.items())
+    assert all(torch.equal(w, fresh[k]) for k, w in state(training.begin(TINY)).items())
+
+
+def test_of_two_runs_that_a_run_starts_from_the_later_counts_where_it_has_weights(left):
+    one, other = replace(TINY, seed=5), replace(TINY, seed=6)
+    up = replace(TINY, model="no_tad")  # the decoder of aetad, and no encoder
+    down = replace(TINY, model="aetad")
+    first, second = (state(left(run, n).network()) for n, run in enumerate((one, other), 100))
+    assert all(torch.equal(w, second[k]) for k, w in state(training.begin(replace(TINY, start=(one, other)))).items())
+    assert all(torch.equal(w, first[k]) for k, w in state(training.begin(replace(TINY, start=(other, one)))).items())
+    theirs = [state(left(run, n).network()) for n, run in enumerate((down, up), 102)]
+    for key, weight in state(training.begin(replace(down, seed=9, start=(down, up)))).items():
+        assert torch.equal(weight, theirs[key.startswith("decoder")][key])
+
+
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_a_decoder_widened_to_three_frames_does_at_first_what_it_did_with_one(left, neighbours):
+    tool = replace(TINY, model="tool_x4", scale=4)
+    run = replace(TINY, model="joint_x4", scale=4, start=(tool,), neighbours=neighbours)
+    before, after = left(tool).network(), training.begin(run).eval()
+    first, narrow = after.decoder.layers[0].weight, before.decoder.layers[0].weight
+    assert torch.equal(first[:, 3:6], narrow)
+    assert first[:, :3].abs().max() == first[:, 6:].abs().max() == 0
+    clip = torch.stack(list(datasets.load("SampleClip").values())[:4])[..., :64, :64] / 255
+    with torch.no_grad():
+        slr, shr = after(clip, 4)
+        theirs = before(clip, 4)
+    assert torch.equal(slr, theirs[0])
+    torch.testing.assert_close(shr, theirs[1], atol=1e-6, rtol=0)
+    assert (shr - build("bicubic")(clip, 4)[1]).abs().max() > 0.1  # which is not what a fresh one does
+
+
+def test_a_run_that_starts_from_an_untrained_one_trains_that_first(quick, batches):
+    earlier = replace(TINY, name="earlier", steps=2)
+    run = replace(TINY, steps=1, start=(earlier,))
+    assert not is_trained(earlier)
+    fit(run, quiet=True)
+    assert is_trained(earlier)
+    assert batches.drawn == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("model", "frozen"), [("aetad_very_small", "encoder"), ("aetad_very_small", "decoder"),
+                                               ("aetad_sofvsr", "encoder"), ("aetad_sofvsr", "decoder")])
+def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(left, monkeypatch, model, frozen):
+    scale = 4 if model == "aetad_sofvsr" else 2
+    earlier = replace(TINY, model=model, scale=scale, seed=5)
+    theirs = state(left(earlier).network())
+    made = []
+    monkeypatch.setattr(training, "begin", lambda run, begin=training.begin: made.append(begin(run)) or made[-1])
+    run = replace(TINY, model=model, scale=scale, batch=1, start=(earlier,), frozen=frozen)
+    got = fit(run, quiet=True)
+    assert list(got.record["start"]) == [folder(earlier).name]
+    stored = {k.split(".")[0] for k in weights(got)}
+    assert stored == {"encoder", "decoder"} - {frozen}  # once is enough
+    for net in (made[0], got.network()):  # as trained, and as read again, its frozen part from the other run
+        assert all(torch.equal(w, theirs[k]) == k.startswith(frozen) for k, w in state(net).items())
+
+
+def test_where_the_frozen_part_is_not_to_be_had_it_is_told(left):
+    earlier = replace(TINY, seed=5)
+    lost = left(earlier).folder / "weights.safetensors"
+    got = fit(replace(TINY, start=(earlier,), frozen="decoder"), quiet=True)
+    lost.unlink()
+    with pytest.raises(BadInput, match=f"^{lost}: this run keeps no weights"):
+        got.network()
+
+
+def test_what_is_frozen_has_no_optimizer(left):
+    earlier = replace(TINY, seed=5)
+    left(earlier)
+    for recipe in ("modern", "report"):
+        run = replace(TINY, start=(earlier,), frozen="encoder", recipe=recipe)
+        net = training.begin(run)
+        trained = {id(p) for o in training.make_optimizers(run, net) for g in o.param_groups for p in g["params"]}
+        assert trained == {id(p) for p in net.decoder.parameters()}
+
+
+def test_a_run_without_the_data_of_what_it_starts_from_is_a_stand_in_too(quick, no_data):
+    earlier = replace(TINY, name="earlier", train=("DIV2K_crops",), steps=1)
+    got = fit(replace(TINY, steps=1, start=(earlier,)), quiet=True)
+    assert got.folder.name.startswith("tiny_sample-")
+    (name,) = got.record["start"]
+    assert name.startswith("earlier_sample-") and (quick / "smoke" / "runs" / name / "record.json").exists()
 
 
 # ------------------------------------------------------------------------------------------------------- refusals
@@ -317,6 +438,29 @@ def test_the_report_trains_with_adam_and_the_modern_recipe_with_muon():
     assert sorted(trained) == sorted(id(p) for p in net.parameters())  # each exactly once
 
 
+@pytest.mark.parametrize("recipe", ["modern", "report"])
+def test_the_rate_scales_every_learning_rate(recipe, quick):
+    def rates(rate):
+        run = replace(TINY, recipe=recipe, rate=rate)
+        return [g["lr"] for o in training.make_optimizers(run, run.build()) for g in o.param_groups]
+
+    assert rates(0.25) == pytest.approx([r / 4 for r in rates(1.0)])
+
+
+def test_a_step_of_a_quarter_of_the_rate_goes_a_quarter_as_far(quick, monkeypatch):
+    def moved(rate):
+        made = []
+        monkeypatch.setattr(training, "begin", lambda run, begin=begin: made.append(begin(run)) or made[-1])
+        run = replace(TINY, steps=1, rate=rate)
+        fit(run, quiet=True)
+        start = run.build().state_dict()
+        return {k: (w - start[k]).abs().max().item() for k, w in made[0].state_dict().items()}
+
+    begin = training.begin
+    whole, quarter = moved(1.0), moved(0.25)
+    assert all(quarter[k] == pytest.approx(whole[k] / 4, rel=0.02) for k in whole)
+
+
 def on_grid(x: torch.Tensor) -> bool:
     return torch.equal(x, (x * 255).round() / 255)
 
@@ -387,6 +531,59 @@ def test_a_classifier_is_compared_by_its_scores(photo):
     hr, _, _, out = step_of(photo[None, :, :32, :32], 0)
     assert out.shape == (1, 260, 8, 8)
     assert step_of.task(out, hr) == cic.loss(out, hr, ("SampleTrain",))
+
+
+# ------------------------------------------------------------------------------------------------------- clips
+
+def a_clip_pass(model: str, size: int = 32, count: int = 2, **fields):
+    """(what a pass gives, the network, the codes) for patches of three frames, with weights that change much."""
+    torch.manual_seed(0)
+    run = replace(TINY, model=model, scale=4, **fields)
+    net = build(model, start="default")
+    codes = datasets.ClipPatches(run.train, size).batch(0, count, 0)
+    return training.Pass(run, net)(codes, 0), net, codes
+
+
+def test_of_clips_the_middle_frames_are_compared():
+    (hr, guide, slr, shr), net, codes = a_clip_pass("joint_x4")
+    assert torch.equal(hr, codes[:, 1] / 255)
+    assert slr.shape == guide.shape == (6, 3, 8, 8)  # all frames have to resemble
+    assert shr.shape == hr.shape
+    for n, clip in enumerate(codes):
+        alone = net.decode(windows(send(net.encode(clip / 255, 4)), 3)[1:2], 4)
+        torch.testing.assert_close(shr[n : n + 1], alone)
+
+
+def test_a_pass_of_sofvsr_gives_its_own_loss_of_luma():
+    (_, _, slr, out), net, codes = a_clip_pass("aetad_sofvsr")
+    small, large = rgb_to_y(send(slr)), rgb_to_y(codes.flatten(0, 1) / 255)
+    expected = sofvsr_loss(net.decoder, small.view(2, 3, 8, 8), large.view(2, 3, 32, 32))
+    torch.testing.assert_close(out, expected)
+    assert training.Pass(TINY, net).task(out, None) is out
+
+
+def test_motion_as_opencv_sees_it_teaches_the_encoder_nothing_and_as_the_flow_net_sees_it_something():
+    (_, guide, slr, seen), net, _ = a_clip_pass("aetad_sofvsr", 64, 1, aim="farneback")
+    assert seen.ndim == 0 and seen > 0
+    assert not seen.requires_grad  # it counts in the loss, and no gradient comes from it
+    alone, *both = (torch.autograd.grad(loss, list(net.encoder.parameters()), retain_graph=True)
+                    for latent in [(slr - guide).abs().mean()] for loss in (latent, latent + seen, latent + 100 * seen))
+    assert all(torch.equal(g, a) for found in both for g, a in zip(found, alone, strict=True))
+    (*_, flow), net, _ = a_clip_pass("aetad_sofvsr", 64, 1, aim="flow")
+    assert all(g.abs().max() > 1e-6 for g in torch.autograd.grad(flow, list(net.encoder.parameters())))
+
+
+def test_motion_is_held_against_that_in_the_hr_frames_in_hr_pixels():
+    (_, _, slr, error), _, codes = a_clip_pass("aetad_sofvsr", 64, 1, aim="farneback")
+    small, large = rgb_to_y(send(slr)), rgb_to_y(codes[0] / 255)
+    by_hand = [(enlarge(farneback(small[n : n + 1], small[1:2]), (64, 64)) - farneback(large[n : n + 1], large[1:2])
+                ).abs().mean() for n in (0, 2)]
+    assert error.item() == pytest.approx(float(sum(by_hand) / 2), rel=1e-5)
+
+
+def test_what_sees_several_frames_has_a_curve_over_its_clip_alone(quick):
+    run = replace(TINY, model="joint_x4", scale=4, steps=1)
+    assert {c for c in fit(run, quiet=True).history if c.endswith(("_slr", "_shr"))} == {"held_out_slr", "held_out_shr"}
 
 
 def test_a_pass_works_at_its_steps_scale():
