@@ -279,3 +279,35 @@ def test_promised_quality_through_files_rewritten_from_their_pixels(tmp_path, mo
     assert np.mean(quality) >= at_least
     if model.startswith("tool"):
         assert np.mean(likeness) >= 34
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("set_name", "at_least"), [("Set5", 39.5), ("Set14", 36.5)])
+def test_promised_colours_through_grey_files_rewritten_from_their_pixels(tmp_path, set_name, at_least):
+    if not datasets.is_here(set_name):
+        pytest.skip(f"{set_name} is not here")
+    for stem, image in datasets.load(set_name).items():
+        images.write_png(tmp_path / "in" / f"{stem}.png", image)
+    assert tadlib("decolorize", tmp_path / "in", tmp_path / "grey").returncode == 0
+    (tmp_path / "pixels").mkdir()
+    for file in (tmp_path / "grey").iterdir():
+        pixels = np.array(Image.open(file))
+        assert pixels.ndim == 2
+        Image.fromarray(pixels).save(tmp_path / "pixels" / file.name)
+    assert tadlib("colorize", tmp_path / "pixels", tmp_path / "back").returncode == 0
+    quality, likeness = [], []
+    for stem, image in datasets.load(set_name).items():
+        quality.append(evaluation.psnr(images.read_image(tmp_path / "back" / f"{stem}.png"), image))
+        y = images.to_codes(images.rgb_to_y(images.to_float(image)))[0]
+        likeness.append(evaluation.psnr(images.read_image(tmp_path / "pixels" / f"{stem}.png")[:1], y))
+    assert np.mean(quality) >= at_least
+    assert np.mean(likeness) >= 31
+
+
+@pytest.mark.parametrize("stem", ["chelsea", "coffee"])
+def test_what_is_grey_already_comes_back_grey(stem):
+    image = datasets.load("Sample")[stem]
+    grey = images.to_codes(images.rgb_to_y(images.to_float(image)))[0].expand(3, -1, -1)
+    codec = Codec.find(task="colour")
+    back = codec.upscale(codec.downscale(grey))
+    assert evaluation.psnr(back, grey) >= 40

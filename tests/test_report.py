@@ -1,14 +1,17 @@
 """Tables say what records say: tiny records with known answers, and the numbers that are quoted."""
 from __future__ import annotations
 
+import itertools
 from math import isnan, log10
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
-from tadlib import networks, plots, report, studies
+from tadlib import datasets, networks, plots, report, studies
 from tadlib.channel import send
 from tadlib.images import to_float
 
@@ -201,11 +204,13 @@ def test_every_quoted_number_has_a_source():
         assert len(entry["source"]) > 20, name
         numbers = [n for key, value in entry.items() if key != "source" for n in _numbers(value)]
         assert numbers and all(5 < n < 60 for n in numbers), name  # each of them is a PSNR in dB
+        similar = [v["ssim"] for v in entry.values() if isinstance(v, dict) and "ssim" in v]
+        assert all(0.5 < s < 1 for s in similar), name  # but for these
 
 
 def _numbers(value) -> list[float]:
     if isinstance(value, dict):
-        return [n for one in value.values() for n in _numbers(one)]
+        return [n for key, one in value.items() if key != "ssim" for n in _numbers(one)]
     return [float(n) for n in (value if isinstance(value, list) else [value])]
 
 
@@ -240,3 +245,54 @@ def test_bars_are_as_long_as_told_and_none_where_unknown():
     bars, = plots.points(rows, "x", "y", "run", "", "", bars="spread").axes[0].collections
     ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
     assert ends == [[4.5, 5.5], [6, 6]]
+
+
+# ------------------------------------------------------------------------------------------------------- flow, video
+
+def test_the_stages_of_sofvsr_have_the_shapes_that_its_modules_put_out():
+    stages = report.sofvsr_stages(networks.build("sofvsr"), 64)
+    assert stages[0] == ("three HR frames", "3x3x64x64") and stages[-1][1] == "3x64x64"
+    assert ("bicubic, each frame", "3x3x16x16") in stages and ("flow at half LR size", "2x8x8") in stages
+    assert ("encoder, each frame", "3x3x16x16") in report.sofvsr_stages(networks.build("aetad_sofvsr"), 64)
+
+
+def test_flow_is_measured_where_the_scenes_are_or_as_it_was_stored(own_results, no_data, monkeypatch):
+    torch.manual_seed(0)
+    encoders, vsr = {"mine": networks.build("aetad").eval()}, networks.build("sofvsr").eval()
+    table = report.flow_table(encoders, vsr, "smoke").set_index(["frames", "by"])["end-point error"]
+    assert set(table.index) == set(itertools.product(("HR", "bicubic", "mine"), ("Farneback", "flow net")))
+    assert max(table["HR", "Farneback"], table["bicubic", "Farneback"]) < 0.3 < table["bicubic", "flow net"]
+    monkeypatch.setattr(report, "flows", lambda *args: pytest.fail("measured again"))
+    again = report.flow_table(encoders, vsr, "smoke").set_index(["frames", "by"])["end-point error"]
+    assert again.to_dict() == table.to_dict()
+
+
+# ------------------------------------------------------------------------------------------------------- figures
+
+def test_a_photograph_is_shown_as_jpeg_and_a_plot_as_png(own_results):
+    figure = Figure(figsize=(5, 5))
+    plots.picture(figure.add_axes((0, 0, 1, 1)), datasets.load("Sample")["astronaut"])
+    assert plots.show(figure, "photo", "smoke").format == "jpeg"
+    figure = Figure(figsize=(3, 3))
+    figure.subplots().plot([1, 2])
+    assert plots.show(figure, "plot", "smoke").format == "png"
+
+
+def test_an_animation_has_every_frame_of_every_panel(own_results, photo):
+    clip = torch.stack([photo[:, :40, n : n + 60] for n in range(0, 10, 2)])
+    shown = plots.animate({"a": clip, "b": 255 - clip}, "moving", "smoke", times=1)
+    path = own_results / "smoke" / "figures" / "moving.webp"
+    with Image.open(path) as picture:
+        assert picture.n_frames == 5 and picture.width >= 120 and picture.height >= 40
+        first = np.asarray(picture.convert("RGB"), dtype=float)
+    inside = first[-40:, 4:64].transpose(2, 0, 1)
+    assert np.abs(inside - clip[0].numpy()).mean() < 12  # lossy, but the picture
+    stamp = path.stat().st_mtime_ns
+    assert plots.animate({"a": clip, "b": 255 - clip}, "moving", "smoke", times=1).data == shown.data
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_a_pipeline_names_every_stage():
+    figure = plots.pipeline([(f"stage {n}", f"{n}x{n}") for n in range(9)], "all", per_row=4)
+    texts = {t.get_text() for t in figure.axes[0].texts}
+    assert {f"stage {n}" for n in range(9)} | {f"{n}x{n}" for n in range(9)} <= texts
