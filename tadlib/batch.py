@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tadlib import report, studies
+from tadlib import site, studies
 from tadlib.datasets import ROOT
 from tadlib.evaluation import scores, verify
 from tadlib.images import BadInput, replacing
@@ -47,7 +47,7 @@ def batch(profile: str = "cpu", only: list[str] = (), retrain: bool = False) -> 
         if trained.has_weights and (worst := verify(trained)) >= 5e-5:  # below that it would print as zero
             print(f"verified {name}: a fresh score differs by at most {worst:.4f} dB from the stored one")
     print(f"verified {len(wanted)} runs")
-    pages = report.pages(executed, ROOT / "build" / profile / "site")
+    pages = site.build(executed, ROOT / "build" / profile / "site")
     _name("figures", sorted((results(profile) / "figures").glob("*.png")), started)
     _name("tables", sorted((results(profile) / "tables").glob("*.csv")), started)
     _name("pages", pages, started)

@@ -1,10 +1,8 @@
-"""Tables from records, and the pages that a batch ends with. Nothing here is typed in or trained."""
+"""Tables from records. Nothing here is typed in or trained."""
 from __future__ import annotations
 
-import html
 import math
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -350,32 +348,3 @@ def update_readme() -> bool:
     if new != text:
         path.write_text(new)
     return new != text
-
-
-def pages(executed: list[Path], site: Path) -> list[Path]:
-    """Executed notebooks as HTML pages, readable offline, and an index of them (the last of the returned paths)."""
-    from nbconvert import HTMLExporter
-    from nbconvert.writers import FilesWriter
-    from traitlets.config import Config
-
-    config = Config()
-    config.HTMLExporter.preprocessors = ["nbconvert.preprocessors.TagRemovePreprocessor"]
-    config.TagRemovePreprocessor.remove_cell_tags = ["parameters", "injected-parameters"]
-    config.TagRemovePreprocessor.remove_all_outputs_tags = ["widget"]
-    config.HTMLExporter.mathjax_url = ""
-    exporter = HTMLExporter(config=config)
-    site.mkdir(parents=True, exist_ok=True)
-    written = []
-    for notebook in executed:
-        body, resources = exporter.from_filename(str(notebook))
-        resources["output_extension"] = ".html"
-        FilesWriter(build_directory=str(site)).write(body, resources, notebook.stem)
-        written.append(site / f"{notebook.stem}.html")
-    every = sorted(site.glob("[0-9]*.html"))
-    links = "\n".join(f'<li><a href="{p.name}">{html.escape(p.stem)}</a></li>' for p in every)
-    index = site / "index.html"
-    index.write_text(f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>Task-aware downscaling</title>
-<style>body{{font:1.1rem/1.5 system-ui;max-width:40rem;margin:2rem auto;padding:0 1rem}}</style>
-<h1>Task-aware downscaling</h1><ol start="0">{links}</ol></html>""")
-    return [*written, index]
