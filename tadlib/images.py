@@ -4,6 +4,7 @@ An *image* is a uint8 tensor (3, H, W); a *batch* is a float tensor (B, C, H, W)
 """
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -31,13 +32,21 @@ def read_image(path: str | Path) -> Tensor:
     return from_picture(open_picture(path))
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Open and decode a picture file completely (a truncated file fails here, not later). Raises BadInput."""
+def read_bytes(data: bytes, name: str) -> Tensor:
+    """A picture file's bytes as `read_image` gives them; `name` is what an error calls it. Raises BadInput."""
+    return from_picture(open_picture(name, io.BytesIO(data)))
+
+
+def open_picture(path: str | Path, file: io.BytesIO | None = None) -> Image.Image:
+    """Open and decode a picture completely (a truncated one fails here, not later), from `file` if given.
+
+    Raises BadInput.
+    """
     path = Path(path)
-    if path.is_dir():
+    if file is None and path.is_dir():
         raise BadInput(f"{path}: is a folder, not an image")
     try:
-        picture = Image.open(path)
+        picture = Image.open(file or path)
         picture.load()
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None

@@ -3,7 +3,6 @@ import json
 import re
 from itertools import product
 
-import ipywidgets
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -15,7 +14,6 @@ from tadlib.datasets import ROOT
 from tadlib.evaluation import COLUMNS, verify
 from tadlib.images import BadInput
 from tadlib.runs import is_trained
-from tadlib.viewer import Viewer
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAINED = [name for name in studies.ALL if is_trained(studies.run(name))]
@@ -216,41 +214,3 @@ def test_a_figure_that_looks_the_same_is_left_alone(tmp_path, monkeypatch):
     plots.save(figure, "bar", "cpu")
     assert path.read_bytes() != before
     assert [p.name for p in path.parent.iterdir()] == ["bar.png"]
-
-
-def _viewer(calls):
-    def draw(sigma, kind):
-        if sigma == 0.3:
-            raise ValueError("too noisy")
-        calls.append((sigma, kind))
-        figure = Figure(figsize=(1, 1))
-        figure.text(0.1, 0.5, f"{kind} {sigma}")
-        return figure
-
-    return Viewer(draw, sigma=[0.0, 0.1, 0.3], kind=["a", "b"])
-
-
-def test_a_slider_draws_once_for_each_value_and_shows_errors():
-    calls = []
-    viewer = _viewer(calls)
-    sigma, kind = viewer.controls["sigma"], viewer.controls["kind"]
-    assert isinstance(sigma, ipywidgets.SelectionSlider) and not sigma.continuous_update
-    assert isinstance(kind, ipywidgets.Dropdown)
-    first = bytes(viewer.image.value)
-    assert first.startswith(b"\x89PNG")
-    sigma.value = 0.1
-    assert bytes(viewer.image.value) != first
-    sigma.value = 0.0
-    assert bytes(viewer.image.value) == first
-    assert calls == [(0.0, "a"), (0.1, "a")]  # the third picture came from memory
-    sigma.value = 0.3
-    assert "too noisy" in viewer.message.value
-    kind.value = "b"
-    sigma.value = 0.1
-    assert viewer.message.value == ""
-    assert calls[-1] == (0.1, "b")
-
-
-def test_a_viewer_that_cannot_draw_at_all_fails_its_cell():
-    with pytest.raises(ZeroDivisionError):
-        Viewer(lambda sigma: 1 / 0, sigma=[0.0])
