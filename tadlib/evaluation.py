@@ -99,7 +99,7 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
 
     @functools.lru_cache(maxsize=frames)
     def encoded(n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Image number n (at an end: the last one there), its guidance and its X_SLR."""
+        """Image number n, cropped, its guidance and its X_SLR."""
         image = crop_to_multiple(images[names[n]], scale)
         hr = to_float(image).to(device)
         x_gd = guidance(hr, scale, guide)

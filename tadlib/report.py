@@ -312,10 +312,6 @@ _README = [  # the kind, the sets, what the small image should resemble, and the
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
         "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color": "**`tool_color`**"}),
-    ("video, down and up", list(studies.CLIPS), "LR to bicubic, calendar", {
-        "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
-        "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4": "**`tool_x4`** frame by frame",
-        "joint_x4": "**`joint_x4`**, three frames"}),
 ]
 
 
@@ -335,7 +331,18 @@ def readme_table(profile: str = "cpu") -> str:
             lines.append(f"| x{trained.run.scale} | {shown} | {trained.record['params']:,} | " + " | ".join(cells)
                          + f" | {'the same' if close >= 100 else f'{close:.1f}'} |")
         tables.append("\n".join(lines))
-    return "\n\n".join(tables)
+    return "\n\n".join([*tables, _beside_others(profile)])
+
+
+def _beside_others(profile: str) -> str:
+    """What others reach at x4, as they say (data/quoted.toml), and what the tool does: PSNR of Y as Markdown."""
+    sets = [s for s in studies.SCORED if s != "Sample"]
+    entries = {f"{name}, quoted": v for name, v in quoted()["rescaling_x4_y"].items() if name != "source"}
+    mine = score_table(["tool_x4"], tuple(sets), profile).set_index("set")["psnr_y"]
+    entries["**`tool_x4`**, measured here"] = mine.to_dict()
+    lines = [f"| x4, Y alone | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{v[s]:.2f}' for s in sets)} |" for name, v in entries.items()]
+    return "\n".join(lines)
 
 
 def update_readme() -> bool:
