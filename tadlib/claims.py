@@ -315,6 +315,14 @@ def ledger(profile: str = "cpu", notebook: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows).round({"low": 2, "high": 2})
 
 
+def table(profile: str = "cpu", notebook: str | None = None) -> pd.DataFrame:
+    """The ledger as a notebook shows it: claim, what was printed, what is measured with its interval, verdict."""
+    rows = ledger(profile, notebook)
+    measured = [f"{r.measured} ({r.low:.2f} to {r.high:.2f})" if pd.notna(r.low) else r.measured
+                for r in rows.itertuples()]
+    return rows.assign(measured=measured).set_index("claim")[["printed", "measured", "verdict"]]
+
+
 def write(profile: str = "cpu") -> Path:
     """The whole ledger to results/<profile>/claims.csv."""
     path = results(profile) / "claims.csv"

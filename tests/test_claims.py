@@ -309,3 +309,12 @@ def test_the_written_ledger_is_the_ledger(store, own_results):
     again = pd.read_csv(path, keep_default_na=False, na_values={"low": "", "high": ""})
     pd.testing.assert_frame_equal(again, ledger(), check_dtype=False)
     assert {p.name for p in path.parent.iterdir()} == {"claims.csv", "runs"}
+
+
+def test_a_notebook_shows_what_is_measured_with_its_interval(store):
+    store("aetad", on("Set5", 31.0, 32.0) + on("Set14", 30.5, 30.5))
+    store("aetad_direct4", on("Set5", 30.0, 30.0) + on("Set14", 30.0, 30.0))
+    table = claims.table("cpu", "02_sisr_architectures")
+    row = table.loc["two steps of 2 are better than one step of 4"]
+    assert row["measured"] == "0.50 dB (0.50 to 0.50)" and row["verdict"] == "holds"
+    assert len(table) == sum(c.notebook == "02_sisr_architectures" for c in CLAIMS)
