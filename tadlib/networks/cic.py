@@ -9,6 +9,7 @@ Ours has the size of the report's nets and sees the same images as they do, so i
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 import torch
@@ -91,4 +92,7 @@ def colours(logits: Tensor, y: Tensor) -> Tensor:
     neutral = torch.full_like(y, 128 / 255)
     light = to_lab(ycbcr_to_rgb(y, neutral, neutral))[:, :1]  # of the grey pixel
     lab = torch.cat([light, ab], 1).permute(0, 2, 3, 1).cpu().numpy()
-    return torch.from_numpy(lab2rgb(lab)).float().permute(0, 3, 1, 2).to(y.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # colours that no screen shows are clipped, as they should be
+        rgb = lab2rgb(lab)
+    return torch.from_numpy(rgb).float().permute(0, 3, 1, 2).to(y.device)
