@@ -118,12 +118,11 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
                 received = send(slr, channel, torch.Generator().manual_seed(draw))
                 size = bytes_sent(slr, channel, torch.Generator().manual_seed(draw))
                 sent = same | {"channel": channel, "draw": draw, "lr_bytes": size}
-                noise = torch.Generator().manual_seed(draw)
+                seen = received
                 if frames > 1:
-                    seen = (encoded(m)[2] for m in around(n, len(names), frames))
-                    seen = torch.cat([send(x, channel, noise) for x in seen], 1)  # (1, frames * C, h, w)
-                else:
-                    seen = received
+                    noise = torch.Generator().manual_seed(draw)
+                    clip = (encoded(m)[2] for m in around(n, len(names), frames))
+                    seen = torch.cat([send(x, channel, noise) for x in clip], 1)  # (1, frames * C, h, w)
                 result = model.decode(seen, scale)
                 rows.append(sent | _measure("SHRT", result, image, scale, channel))
                 if guide == "y" and not _sigma(channel):  # colorization

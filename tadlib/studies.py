@@ -193,7 +193,7 @@ def scoring(run: Run) -> list[Scoring]:
     """What is measured of a run once it is trained, while its weights are here."""
     name = run.name.removesuffix("_sample")
     main = ("SampleCrop",) if run.profile == "smoke" else ("Sample",) if run.name != name else ("Set14",)
-    todo = [Scoring(sets(run.profile)[:3])]  # the sample, Set5, Set14
+    todo = [] if spec(run.model).frames > 1 else [Scoring(sets(run.profile)[:3])]  # the sample, Set5, Set14
     if name in PUBLISHED:
         todo = [Scoring(sets(run.profile)[:3], ("8bit", "float"))]
     if name in (*TABLE_3, *TABLE_4) and run.profile != "smoke":
@@ -208,8 +208,6 @@ def scoring(run: Run) -> list[Scoring]:
         todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]
     if name == "aetad_x2":
         todo.append(Scoring(("Set5",) if main[0] == "Set14" else main, scale=4, kinds=("SHRT", "SLR")))
-    if spec(run.model).frames > 1:
-        todo = []
     if name in (*TABLE_5, *AIMS):
         todo.append(Scoring(clips(run.profile), kinds=("SHRT", "SLR")))
     if name == "original":
