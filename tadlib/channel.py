@@ -8,19 +8,27 @@ A channel is written as text, its stages joined by "+", in the order in which th
     "jpeg:90"     JPEG file of quality 90, chroma halved (4:2:0); "jpeg444:90" with full chroma
     "webp:80"     lossy WebP file
     "png"         a PNG file: encodes, decodes, changes nothing
+    "resize:0.9"  bicubic to 0.9 of the size and back
+    "gamma:1.1"   every value to the power of 1.1
+    "shift:1"     moved right by one pixel, the last column lost (who compares moves the result back)
+
+Training may draw one for each image: "jpeg:50..95" also draws the number (`draw`).
 
 In training the gradient passes straight through what has none (Bengio et al. 2013): d received / d X_SLR = 1 inside
-the range. At its ends and outside it is 0, clamping's own: passing it there too lets X_SLR run away, since nothing that
-it does beyond the range changes the result any more (`aetad` diverged so within a thousand steps).
+the range. Through files of halved chroma it passes as far as the chroma does, else the encoder would hide there what
+never arrives. At the range's ends and outside it is 0, clamping's own: passing it there too lets X_SLR run away, since
+nothing that it does beyond the range changes the result any more (`aetad` diverged so within a thousand steps).
 """
 from __future__ import annotations
 
 import io
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from tadlib.guidance import interpolate
 from tadlib.images import from_pil, to_codes, to_float, to_pil
 
 
@@ -45,17 +53,46 @@ def _stage(x: Tensor, stage: str, generator: torch.Generator | None) -> Tensor:
         if kind == "noise":
             noise = torch.randn(x.shape, generator=generator).to(x.device)
             return quantize(quantize(x) + float(value) * noise)
+        if kind == "resize":
+            size = x.shape[-2:]
+            other = [max(1, round(float(value) * n)) for n in size]
+            return quantize(interpolate(quantize(interpolate(quantize(x), other)), size))
+        if kind == "gamma":
+            return quantize(quantize(x).clamp_min(1e-4) ** float(value))  # 0 ** g has no slope
+        if kind == "shift":
+            return F.pad(quantize(x), (int(value), 0, 0, 0), mode="replicate")[..., : x.shape[-1]]
         if kind in FILES:
             arrived = torch.cat([_file(codes, kind, value) for codes in to_codes(x)])
-            return _straight_through(x.clamp(0, 1), arrived.to(x.device))
+            passes = x.clamp(0, 1)
+            if kind in HALVED and x.shape[1] == 3:
+                passes = _halved_chroma(passes)
+            return _straight_through(passes, arrived.to(x.device))
     except ValueError as error:
         raise ValueError(f"channel stage {stage!r}: {error}") from None
-    raise ValueError(f"channel stage {stage!r}: not one of float, 8bit, noise:SIGMA, {', '.join(FILES)}")
+    raise ValueError(f"channel stage {stage!r}: not one of float, 8bit, noise:SIGMA, resize:FACTOR, gamma:POWER, "
+                     f"shift:PIXELS, {', '.join(FILES)}")
+
+
+def draw(channels: tuple[str, ...], generator: torch.Generator) -> str:
+    """One of the channels; of "kind:low..high" also a number between the two, whole where both are."""
+    kind, _, value = channels[torch.randint(len(channels), (), generator=generator).item()].partition(":")
+    if ".." not in value:
+        return f"{kind}:{value}" if value else kind
+    low, high = value.split("..")
+    number = float(low) + (float(high) - float(low)) * torch.rand((), generator=generator).item()
+    return f"{kind}:{number:.5f}" if "." in low + high else f"{kind}:{number:.0f}"
 
 
 def quantize(x: Tensor) -> Tensor:
     """Clamp to [0, 1] and round to multiples of 1/255; the gradient passes through the rounding."""
     return _straight_through(x.clamp(0, 1), x.clamp(0, 1).mul(255).round().div(255))
+
+
+def _halved_chroma(x: Tensor) -> Tensor:
+    """RGB (B, 3, h, w) with the luma of each pixel and the chroma of 2x2 of them, as 4:2:0 keeps it. Not rounded."""
+    luma = (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    chroma = F.avg_pool2d(x - luma, 2, ceil_mode=True)  # (B, 3, ceil(h / 2), ceil(w / 2))
+    return luma + F.interpolate(chroma, scale_factor=2.0)[..., : x.shape[-2], : x.shape[-1]]
 
 
 def _straight_through(x: Tensor, value: Tensor) -> Tensor:
@@ -69,6 +106,7 @@ FILES = {
     "jpeg444": ("JPEG", {"subsampling": "4:4:4"}),
     "webp": ("WEBP", {}),
 }
+HALVED = ("jpeg", "webp")  # chroma
 
 
 def file_bytes(codes: Tensor, kind: str = "png", quality: int | None = None) -> bytes:

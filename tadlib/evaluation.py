@@ -27,12 +27,12 @@ from tadlib import datasets
 from tadlib.channel import bytes_sent, send
 from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, replacing, rgb_to_y, to_codes, to_float
-from tadlib.networks import TAD
+from tadlib.networks import TAD, spec
 from tadlib.networks.tad import around
 
-COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", "scale", "set",
-           "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y", "psnr_rgb_crop",
-           "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
+MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y",
+            "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]  # what a run's scores.csv holds
+COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", *MEASURED]
 KINDS = ("SHRT", "SLR", "SHRB", "SLRB")
 
 
@@ -180,24 +180,26 @@ def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)
             continue
         network = network or trained.network()
         new = score(network, datasets.load(name), scale, run.guide, missing, kinds, draws)
-        spec = network.spec
-        facts = {"run": trained.folder.name, "model": run.model, "params": network.parameters_count, "task": spec.task,
-                 "recipe": run.recipe, "skip": spec.skip, "guidance": run.guide, "epsilon": run.epsilon,
-                 "seed": run.seed, "steps": run.steps, "scale": scale, "set": name}
-        new = new.assign(**facts).reindex(columns=COLUMNS).round(4)
+        new = new.assign(scale=scale, set=name).reindex(columns=MEASURED).round(4)
         stored = _stored(path)  # again: another process may have measured something else meanwhile
         stored = pd.concat([stored, new], ignore_index=True) if len(stored) else new
         stored = stored.drop_duplicates(["set", "image", "kind", "channel", "draw", "scale"], keep="last")
         with replacing(path) as temporary:
             stored.to_csv(temporary, index=False)
     asked = stored["set"].isin(sets) & stored["channel"].isin((*channels, "8bit")) & (stored["scale"] == scale)
-    return stored[asked].reset_index(drop=True)
+    rows = stored[asked].reset_index(drop=True)
+    if not len(rows):
+        return rows.reindex(columns=COLUMNS)
+    net = spec(run.model)
+    return rows.assign(run=trained.folder.name, model=run.model, params=trained.record["params"], task=net.task,
+                       recipe=run.recipe, skip=run.skip or net.skip, guidance=run.guide, epsilon=run.epsilon,
+                       seed=run.seed, steps=run.steps)[COLUMNS]
 
 
 def _stored(path: Path) -> pd.DataFrame:
     if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={"image": str}).reindex(columns=COLUMNS)  # older ones lack a column
+        return pd.DataFrame(columns=MEASURED)
+    return pd.read_csv(path, dtype={"image": str}).reindex(columns=MEASURED)  # older ones lack a column
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

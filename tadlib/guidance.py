@@ -30,7 +30,7 @@ def downscale(x: Tensor, scale: int, kind: str = "bicubic") -> Tensor:
     if h % scale or w % scale:
         raise ValueError(f"{h}x{w} is not a multiple of {scale}: crop or pad first")
     size = (h // scale, w // scale)
-    return x if scale == 1 else F.interpolate(x, size, mode=kind, antialias=True)
+    return x if scale == 1 else interpolate(x, size, kind)
 
 
 def upscale(x: Tensor, scale: int, kind: str = "bicubic") -> Tensor:
@@ -40,6 +40,11 @@ def upscale(x: Tensor, scale: int, kind: str = "bicubic") -> Tensor:
     if kind == "lanczos":
         return _lanczos(_lanczos(x, scale), scale, vertical=True)
     size = (x.shape[-2] * scale, x.shape[-1] * scale)
+    return interpolate(x, size, kind)
+
+
+def interpolate(x: Tensor, size: tuple[int, int], kind: str = "bicubic") -> Tensor:
+    """(B, C, H, W) -> (B, C, *size), antialiased "bicubic" or "bilinear"; not clamped."""
     # enlarging, antialias changes only the kernel: a = -0.5, the benchmarks' bicubic
     return F.interpolate(x, size, mode=kind, antialias=True)
 

@@ -21,33 +21,31 @@ sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
 
 
 def save(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Path:
-    """Write results/<profile>/figures/<name>.png and return its path.
+    """Write results/<profile>/figures/<name>.png, or .jpg where that takes less than half the bytes; its path.
 
-    A file that looks the same is left alone, so that a repeated run changes nothing in git. `stand_in` says that
-    the pictures are the sample's in place of an absent set's: then it goes to results/sample, which git ignores.
+    Those are the photographs; a dozen of them as PNG would weigh megabytes. A file that looks the same is left alone,
+    so that a repeated run changes nothing in git. `stand_in` says that the pictures are the sample's in place of an
+    absent set's: then it goes to results/sample, which git ignores.
     """
-    path = results("sample" if stand_in else profile) / "figures" / f"{name}.png"
-    with replacing(path.with_suffix(".new.png")) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    fresh = path.with_suffix(".new.png")
-    if path.exists() and _look_alike(path, fresh):
-        fresh.unlink()
-    else:
-        fresh.replace(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    drawn, data, suffix = Image.open(buffer).convert("RGB"), buffer.getvalue(), ".png"
+    jpeg = io.BytesIO()
+    drawn.save(jpeg, "JPEG", quality=90, subsampling=0, optimize=True)
+    if 2 * jpeg.tell() < len(data):
+        data, suffix = jpeg.getvalue(), ".jpg"
+    path = results("sample" if stand_in else profile) / "figures" / f"{name}{suffix}"
+    if not path.exists() or not _look_alike(Image.open(path), Image.open(io.BytesIO(data))):
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        path.with_suffix(".jpg" if suffix == ".png" else ".png").unlink(missing_ok=True)
     return path
 
 
 def show(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Picture:
-    """Save the figure and return it for a notebook cell to display: as JPEG where that takes less than half the bytes.
-
-    Those are the photographs; a notebook with a dozen of them as PNG would weigh megabytes.
-    """
-    data = save(figure, name, profile, stand_in).read_bytes()
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0, optimize=True)
-    if 2 * buffer.tell() < len(data):
-        return Picture(data=buffer.getvalue(), format="jpeg")
-    return Picture(data=data)
+    """Save the figure and return it for a notebook cell to display."""
+    path = save(figure, name, profile, stand_in)
+    return Picture(data=path.read_bytes(), format={".png": "png", ".jpg": "jpeg"}[path.suffix])
 
 
 def animate(panels: dict[str, Tensor], name: str, profile: str, stand_in: bool = False, rate: float = 8, times: int = 2
@@ -96,8 +94,8 @@ def pipeline(stages: list[tuple[str, str]], title: str = "", per_row: int = 7) -
     return figure
 
 
-def _look_alike(a: Path, b: Path) -> bool:
-    one, other = (np.asarray(Image.open(p).convert("RGB"), dtype=float) for p in (a, b))
+def _look_alike(a: Image.Image, b: Image.Image) -> bool:
+    one, other = (np.asarray(x.convert("RGB"), dtype=float) for x in (a, b))
     return one.shape == other.shape and np.abs(one - other).mean() < 0.5
 
 

@@ -45,6 +45,7 @@ class Run:
     guidance: str = ""  # "" the task's own: bicubic, or Y for colour; "bilinear" as in the report's text
     skip: str = ""  # "" as the zoo's row says
     noise: float = 0.0  # sigma of the channel in training, drawn from 0..noise for each batch
+    channels: tuple[str, ...] = ()  # of them each training image goes through one (channel.draw)
     added: bool = True  # X_GD is added to the encoder's output (Fig. 9 asks what that is worth)
     scales: tuple[int, ...] = ()  # drawn for each batch in place of `scale`: changing numbers of passes
     grey: float = 0.0  # share of the training patches that are made grey (colour nets)

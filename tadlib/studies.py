@@ -82,8 +82,12 @@ _COLOUR = [
     _colour("color_noise_trained", beta_start=0.01, beta=0.1, noise=0.1),
 ]
 _TOOL_X4 = Run("tool_x4", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2")
+# What happens to pictures between people; as often nothing, for the clean result counts most
+HARD = ("8bit", "8bit", "8bit", "noise:0..0.1", "jpeg:60..95", "jpeg:85..95", "jpeg:85..95", "jpeg444:60..95",
+        "webp:70..95", "resize:0.85..1.0")
 _TOOLS = [
     _TOOL_X4,
+    replace(_TOOL_X4, name="robust", steps=3000, rate=0.5, channels=HARD, start=(_TOOL_X4,)),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
     Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
 ]

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tadlib import datasets
-from tadlib.channel import quantize, send
+from tadlib.channel import draw, quantize, send
 from tadlib.evaluation import psnr_of_set
 from tadlib.flow import farneback
 from tadlib.guidance import guidance
@@ -308,9 +308,11 @@ class Pass(torch.nn.Module):
     def channel(self, slr: Tensor, step: int) -> Tensor:
         if self.run.recipe == "report":  # rounds only late in training, and then lets no gradient through (FACTS 2)
             return slr if step < 0.8 * self.run.steps else send(slr.detach())
+        rng = torch.Generator().manual_seed(self.run.seed * 7_919 + step)
+        if self.run.channels:
+            return torch.cat([send(x, draw(self.run.channels, rng), rng) for x in slr.split(1)])
         if not self.run.noise:
             return send(slr)
-        rng = torch.Generator().manual_seed(self.run.seed * 7_919 + step)
         return send(slr, f"noise:{self.run.noise * torch.rand((), generator=rng).item()}", rng)
 
 

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from tadlib.channel import bytes_sent, file_bytes, quantize, send
+from tadlib.channel import bytes_sent, draw, file_bytes, quantize, send
 from tadlib.evaluation import psnr
 from tadlib.images import read_image, to_codes, to_float, to_pil
 
-STAGES = ["8bit", "noise:0.1", "png", "jpeg:90", "jpeg444:90", "webp:80"]
+STAGES = ["8bit", "noise:0.1", "png", "jpeg:90", "jpeg444:90", "webp:80", "resize:0.9", "gamma:1.1", "shift:1"]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -44,17 +44,56 @@ def gradient(x: torch.Tensor, channel: str) -> tuple[torch.Tensor, torch.Tensor]
     return x.grad, weights
 
 
-@pytest.mark.parametrize("channel", ["8bit", "png", "jpeg:90", "jpeg444:90", "webp:80"])
+@pytest.mark.parametrize("channel", ["8bit", "png", "jpeg444:90"])
 def test_the_gradient_passes_straight_through_inside_the_range_and_not_outside(channel):
     x = torch.linspace(-1, 2, 3 * 16 * 16).view(1, 3, 16, 16)
     got, weights = gradient(x, channel)
     assert torch.equal(got, torch.where((x >= 0) & (x <= 1), weights, 0))
 
 
-@pytest.mark.parametrize("channel", ["noise:0.05", "noise:0.02+jpeg:90"])
+@pytest.mark.parametrize("channel", ["noise:0.05", "noise:0.02+jpeg444:90"])
 def test_the_gradient_passes_straight_through_noise(channel):
     got, weights = gradient(torch.linspace(0.4, 0.6, 3 * 16 * 16).view(1, 3, 16, 16), channel)
     assert torch.equal(got, weights)
+
+
+@pytest.mark.parametrize("channel", ["jpeg:90", "webp:80"])
+def test_of_halved_chroma_only_the_mean_of_four_pixels_gets_a_gradient(channel):
+    """As much as a file of 4:2:0 keeps: luma pixel by pixel, chroma by twos."""
+    x = torch.full((1, 3, 16, 16), 0.5).requires_grad_()
+    received = send(x, channel)
+    stripes = torch.ones(16, 16)
+    stripes[:, ::2] = -1
+    red = torch.tensor([0.701, -0.299, -0.299]).view(3, 1, 1)  # its luma is 0
+    grey = torch.ones(3, 1, 1)
+    for colour, pattern, share in ((red, stripes, 0), (red, torch.ones(16, 16), 1), (grey, stripes, 1)):
+        got, = torch.autograd.grad((received * colour * pattern).sum(), x, retain_graph=True)
+        along = (got * colour * pattern).sum() / (colour * pattern).square().sum()
+        assert along.item() == pytest.approx(share, abs=1e-5)
+
+
+def test_stages_that_a_photo_program_makes():
+    ramp = torch.linspace(0, 1, 40).expand(1, 3, 30, 40)
+    assert (send(ramp, "resize:0.9") - ramp).abs().max() < 0.02  # a ramp survives
+    checks = (torch.arange(30)[:, None] + torch.arange(40)) % 2 * 1.0
+    assert send(checks.expand(1, 3, 30, 40), "resize:0.5").std() < 0.05  # the finest pattern does not
+    assert (send(ramp, "gamma:2") - ramp**2).abs().max() < 0.005
+    moved = send(ramp, "shift:3")
+    assert torch.equal(moved[..., 3:], quantize(ramp)[..., :-3])
+    assert torch.equal(moved[..., :3], quantize(ramp)[..., :1].expand(-1, -1, -1, 3))
+
+
+def test_drawing_a_channel():
+    rng = generator()
+    drawn = [draw(("8bit", "jpeg:60..95", "noise:0..0.1"), rng) for _ in range(300)]
+    assert {d.partition(":")[0] for d in drawn} == {"8bit", "jpeg", "noise"}
+    qualities = [d.partition(":")[2] for d in drawn if d.startswith("jpeg")]
+    assert all(60 <= int(q) <= 95 for q in qualities) and len(set(qualities)) > 20
+    assert all(0 <= float(d.partition(":")[2]) <= 0.1 for d in drawn if d.startswith("noise"))
+    for d in drawn[:20]:
+        assert send(torch.rand(1, 3, 16, 16), d, rng).shape == (1, 3, 16, 16)
+    again = generator()
+    assert [draw(("8bit", "jpeg:60..95", "noise:0..0.1"), again) for _ in range(300)] == drawn
 
 
 @pytest.mark.parametrize("channel", STAGES)

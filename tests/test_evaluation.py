@@ -399,7 +399,7 @@ def trained(tmp_path):
 
     (tmp_path / "run-0").mkdir()
     return SimpleNamespace(run=Run("run", "tool_x4", scale=4, seed=3), folder=tmp_path / "run-0", network=network,
-                           asked=asked)
+                           asked=asked, record={"params": build("tool_x4").parameters_count})
 
 
 def test_scores_are_stored_and_read_again(trained, write_set, photo):
@@ -459,10 +459,10 @@ def test_what_another_process_stores_meanwhile_is_kept(trained, write_set, photo
     one, other = write_set("one", {"a": photo}), write_set("other", {"b": photo})
 
     def network():  # asked for after the stored rows were read
-        scores(SimpleNamespace(run=trained.run, folder=trained.folder, network=lambda: build("bicubic")), (other,))
+        scores(SimpleNamespace(**vars(trained) | {"network": lambda: build("bicubic")}), (other,))
         return build("tool_x4")
 
-    scores(SimpleNamespace(run=trained.run, folder=trained.folder, network=network), (one,))
+    scores(SimpleNamespace(**vars(trained) | {"network": network}), (one,))
     assert set(pd.read_csv(trained.folder / "scores.csv")["set"]) == {one, other}
 
 
