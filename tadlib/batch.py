@@ -48,7 +48,7 @@ def batch(profile: str = "cpu", only: list[str] = (), retrain: bool = False) -> 
             print(f"verified {name}: a fresh score differs by at most {worst:.4f} dB from the stored one")
     print(f"verified {len(wanted)} runs")
     pages = site.build(executed, ROOT / "build" / profile / "site")
-    _name("figures", sorted((results(profile) / "figures").glob("*.png")), started)
+    _name("figures", sorted((results(profile) / "figures").glob("*.*")), started)
     _name("tables", sorted((results(profile) / "tables").glob("*.csv")), started)
     _name("pages", pages, started)
     print(f"done in {time.time() - started:.0f} s; start reading at {pages[-1]}")

@@ -9,6 +9,8 @@ SLR is the received X_SLR against the guidance image; and two where each half me
 decodes the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolation. LR bytes are those of the file
 that was sent: the channel's, else a PNG. For colorization X_SLR is the grey image and its rival Y, both as 8-bit codes,
 and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 2 degrees); the rest is the same.
+What a person does to the small image is wanted in the large one: "gamma" is scored against the HR image with the same
+gamma, "shift" against the part of it that did not leave the picture. "cycles:5" goes down and up four times before.
 """
 from __future__ import annotations
 
@@ -109,26 +111,30 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
     for n, name in enumerate(names):
         if min(images[name].shape[-2:]) < scale:
             raise BadInput(f"{name}: smaller than the scale of {scale}, it cannot be scored")
-        image, x_gd, slr = encoded(n)
+        image, x_gd, first = encoded(n)
         gd_codes = to_codes(x_gd)[0]
 
         same = {"image": name, "pixels": image[0].numel()}
         for channel in channels:
+            slr, way = first, channel
+            if channel.startswith("cycles:"):
+                slr, way = cycled(model, first, int(channel.removeprefix("cycles:")), scale, guide), "8bit"
             for draw in range(draws if _sigma(channel) else 1):
-                received = send(slr, channel, torch.Generator().manual_seed(draw))
-                size = bytes_sent(slr, channel, torch.Generator().manual_seed(draw))
+                received = send(slr, way, torch.Generator().manual_seed(draw))
+                size = bytes_sent(slr, way, torch.Generator().manual_seed(draw))
                 sent = same | {"channel": channel, "draw": draw, "lr_bytes": size}
                 seen = received
                 if frames > 1:
                     noise = torch.Generator().manual_seed(draw)
                     clip = (encoded(m)[2] for m in around(n, len(names), frames))
-                    seen = torch.cat([send(x, channel, noise) for x in clip], 1)  # (1, frames * C, h, w)
+                    seen = torch.cat([send(x, way, noise) for x in clip], 1)  # (1, frames * C, h, w)
                 result = model.decode(seen, scale)
-                rows.append(sent | _measure("SHRT", result, image, scale, channel))
+                rows.append(sent | _measure("SHRT", *_alike(result, image, channel, scale), scale, channel))
                 if guide == "y" and not _sigma(channel):  # colorization
-                    rows[-1]["ciede2000"] = colour_difference(to_codes(result)[0].cpu(), image)
+                    rows[-1]["ciede2000"] = colour_difference(*_alike(to_codes(result)[0].cpu(), image, channel, 1))
                 if "SLR" in kinds:
                     rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))
+        slr = first
         if model.encoder is not None and "8bit" in channels and frames == 1:
             sent = same | {"channel": "8bit", "draw": 0}
             if "SHRB" in kinds:
@@ -148,6 +154,23 @@ def down_and_up(model: TAD, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]
     """
     slr, shr = model(to_float(frames), scale)
     return to_codes(slr), to_codes(shr)
+
+
+def cycled(model: TAD, slr: Tensor, times: int, scale: int, guide: str) -> Tensor:
+    """X_SLR (1, C, h, w) of the last of so many times down and up, through 8-bit codes each way."""
+    for _ in range(times - 1):
+        hr = to_float(to_codes(model.decode(send(slr), scale)))
+        slr = model.encode(hr, scale, guidance(hr, scale, guide))
+    return slr
+
+
+def _alike(result: Tensor, image: Tensor, channel: str, scale: int) -> tuple[Tensor, Tensor]:
+    """The result (..., H, W) and what it should be, uint8: the HR image edited as the small one was."""
+    kind, _, value = channel.partition(":")
+    if kind == "gamma":
+        return result, to_codes(send(to_float(image), channel))[0]
+    moved = scale * int(value) if kind == "shift" else 0
+    return result[..., moved:], image[..., : image.shape[-1] - moved]
 
 
 def _measure(kind: str, result: Tensor, truth: Tensor, border: int, channel: str = "8bit") -> dict:

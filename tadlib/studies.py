@@ -146,6 +146,11 @@ COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ACCIDENTS = ("float", f"noise:{1 / 255:.5f}", "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
 COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
+# The robustness card: what may happen to a small image, and to whose
+CARD = ("bicubic", "no_tad", "aetad", "eps_0", "eps_1", "eps_10_observed", "noise_trained", "tool_x4", "robust")
+HAPPENS = (f"noise:{1 / 255:.5f}", "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
+           *(f"{kind}:{q}" for kind in ("jpeg444", "jpeg", "webp") for q in (95, 90, 75, 50, 30)),
+           "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
@@ -160,6 +165,7 @@ NEEDS = {  # notebook -> names of runs
                         "original"],
     "04_video": list(TABLE_5),
     "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
+    "07_robustness": list(CARD),
 }
 
 
@@ -179,7 +185,7 @@ GPU_SLICES = {
     3: Slice(9, 6, ("tool_x4", "tool_x2", "aetad_small", "aetad_large", "aetad_skip", "conv_only", "conv_only_large",
                     "conv_only_very_large", "conv_only_very_large2", "aetad_seed1", "aetad_seed2")),
     4: Slice(9, 6, ("tool_color", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY[2:])),
-    5: Slice(9, 4, (*TABLE_5[1:5], *TABLE_5[6:], *AIMS)),  # after 1 and 3: starts from runs of theirs
+    5: Slice(9, 4, ("robust", *TABLE_5[1:5], *TABLE_5[6:], *AIMS)),  # after 1 and 3: starts from runs of theirs
 }
 
 
@@ -206,6 +212,8 @@ def scoring(run: Run) -> list[Scoring]:
         todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
     if name in NOISY + COLOUR_NOISY:
         todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
+    if name in CARD:
+        todo.append(Scoring(sets(run.profile)[1:3] if main == ("Set14",) else main, HAPPENS, kinds=("SHRT",), draws=2))
     if name in COLOUR_SENT:
         todo.append(Scoring(main, ACCIDENTS, kinds=("SHRT",)))
     if name in OTHER_SCALES:

@@ -16,6 +16,7 @@ from tadlib.evaluation import (
     COLUMNS,
     colour_difference,
     compare,
+    down_and_up,
     luma,
     means,
     psnr,
@@ -542,3 +543,27 @@ def test_bicubic_through_files_and_pillow_agrees_with_score(real_set, tmp_path):
     assert rows.loc["SHRT", "psnr_rgb"] == pytest.approx(psnr(again, truth), abs=0.02)
     small = send(guidance(to_float(truth), 4))
     assert psnr(to_codes(small)[0], read_image(tmp_path / "small.png")) > 50
+
+
+# ------------------------------------------------------------------------------- what a person does to the small image
+
+def test_an_edit_of_the_small_image_is_wanted_in_the_large_one(photo):
+    """A perfect x1 codec loses nothing to a shift or to a gamma, only what they themselves round away."""
+    rows = score(build("bicubic"), {"a": photo}, 1, "bicubic",
+                 ("8bit", "shift:3", "gamma:1.1"), ("SHRT",))
+    assert (rows["psnr_rgb"] == inf).all()
+
+
+def test_a_shift_of_the_small_image_moves_the_large_one_by_scale_times_as_much(photo):
+    still, moved = score(build("bicubic"), {"a": photo}, 4, "bicubic", ("8bit", "shift:1"), ("SHRT",))["psnr_rgb"]
+    assert moved == pytest.approx(still, abs=0.3)
+
+
+def test_five_cycles_are_five_times_the_way_down_and_up(photo):
+    network, image = build("bicubic"), photo
+    for _ in range(5):
+        image = down_and_up(network, image[None], 4)[1][0]
+    row, = score(network, {"a": photo}, 4, "bicubic", ("cycles:5",), ("SHRT",)).to_dict("records")
+    assert row["psnr_rgb"] == pytest.approx(psnr(image, photo), abs=1e-6)
+    once, = score(network, {"a": photo}, 4, "bicubic", ("cycles:1",), ("SHRT",))["psnr_rgb"]
+    assert row["psnr_rgb"] < once - 0.1

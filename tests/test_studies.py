@@ -34,7 +34,7 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
 
 
 def test_study_nets_are_trained_equally_within_images_colour_and_video():
-    longer = ("tool_x4", "tool_x2", "tool_color", "aetad_direct4_long")
+    longer = ("tool_x4", "robust", "tool_x2", "tool_color", "aetad_direct4_long")
     shorter = ("aetad_video", "direct", *studies.AIMS)  # fine-tunings
     study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + shorter + studies.BATCHES]
 
@@ -57,7 +57,7 @@ def test_study_nets_are_trained_equally_within_images_colour_and_video():
 def test_a_run_starts_from_runs_of_the_tables_and_freezes_only_what_it_got_from_them():
     starting = {name: run for name, run in studies.ALL.items() if run.start}
     assert set(starting) == {"aetad_video", "sofvsr_tad", "direct", "aim_farneback", "aim_flow", "joint_x4",
-                             "joint_still"}
+                             "joint_still", "robust"}
     for name, run in starting.items():
         assert all(earlier == studies.ALL[earlier.name] for earlier in run.start), name
     assert {name for name, run in studies.ALL.items() if run.frozen or run.rate != 1 or run.aim} <= set(starting)
@@ -123,11 +123,13 @@ def test_video_runs_are_scored_on_clips_and_what_sees_several_frames_on_nothing_
     assert all(todo(name) == [wanted] for name in VIDEO)
 
 
-def test_noise_is_drawn_more_than_once_and_on_one_set():
+def test_noise_is_drawn_more_than_once_for_the_curve_and_for_the_card():
     for name in studies.ALL:
         noisy = [s for s in todo(name) if "noise:0.11" in s.channels]
-        assert [(s.sets, s.channels) for s in noisy] == (
-            [(("Set14",), studies.NOISES)] if name in studies.NOISY + studies.COLOUR_NOISY else [])
+        curve, card = (("Set14",), studies.NOISES), (("Set5", "Set14"), studies.HAPPENS)
+        assert [(s.sets, s.channels) for s in noisy] == [
+            *([curve] if name in studies.NOISY + studies.COLOUR_NOISY else []),
+            *([card] if name in studies.CARD else [])]
         assert all(s.draws > 1 for s in noisy)
 
 
@@ -144,14 +146,14 @@ def test_the_original_is_sent_as_files_and_nothing_else():
     assert {s.channels for s in todo("original")} == {studies.FILES_OF_HR}
     assert {"jpeg:90", "webp:2"} <= set(studies.FILES_OF_HR)
     sent = {name for name in studies.ALL if any("jpeg:90" in s.channels for s in todo(name))}
-    assert sent == {"original", *studies.COLOUR_SENT}  # beside it only grey images
+    assert sent == {"original", *studies.COLOUR_SENT, *studies.CARD}
 
 
 def test_a_stand_in_is_scored_as_the_run_it_stands_in_for_but_on_the_sample():
     run = studies.run("eps_0")
     own, other = studies.scoring(replace(run, name="eps_0_sample")), studies.scoring(run)
     assert [s._replace(sets=()) for s in own] == [s._replace(sets=()) for s in other]
-    assert {s.sets for s in own[1:]} == {("Sample",)} and {s.sets for s in other[1:]} == {("Set14",)}
+    assert {s.sets for s in own[1:]} == {("Sample",)} and {s.sets for s in other[1:]} == {("Set14",), ("Set5", "Set14")}
 
 
 def test_in_a_smoke_run_all_is_on_the_crop_or_the_small_clip():
