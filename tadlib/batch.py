@@ -17,8 +17,10 @@ from tadlib.training import fit
 
 
 def notebooks(only: list[str]) -> list[Path]:
-    """The numbered notebooks, or those whose names start with one of `only`. Raises BadInput where one has none."""
-    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    """The numbered notebooks, or those whose names start with one of `only`; the report, which reads what the others
+    made, comes last. Raises BadInput where one has none.
+    """
+    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"), key=lambda n: (n.stem == site.REPORT, n.name))
     for start in only:
         if not any(n.name.startswith(start) for n in every):
             raise BadInput(f"--only {start}: no such notebook; there are {', '.join(n.stem for n in every)}")

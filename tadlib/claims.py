@@ -323,6 +323,17 @@ def table(profile: str = "cpu", notebook: str | None = None) -> pd.DataFrame:
     return rows.assign(measured=measured).set_index("claim")[["printed", "measured", "verdict"]]
 
 
+def reasons(profile: str = "cpu") -> pd.DataFrame:
+    """The whole ledger for a reader: verdict, claim, what was printed, and a sentence that says why."""
+    rows = ledger(profile)
+    why = []
+    for row in rows.itertuples():
+        found = f"measured {row.measured} ({row.detail})" if row.detail else row.measured
+        sentence = [found, row.threshold, row.remark]
+        why.append("; ".join(part for part in sentence if part))
+    return rows.assign(why=why)[["verdict", "claim", "section", "printed", "why"]]
+
+
 def write(profile: str = "cpu") -> Path:
     """The whole ledger to results/<profile>/claims.csv."""
     path = results(profile) / "claims.csv"

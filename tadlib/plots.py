@@ -216,6 +216,20 @@ def fronts(rows: pd.DataFrame, x: str, y: str, by: str, name: str, xlabel: str, 
     return figure
 
 
+def heat(card: pd.DataFrame, names: list[str], title: str) -> Figure:
+    """The robustness card of one set: PSNR by what happened and by run, coloured by what it is above the first run."""
+    values = card.pivot(index="happened", columns="run", values="psnr_rgb").loc[card["happened"].unique(), names]
+    figure = Figure(figsize=(1.05 * len(names) + 2, 0.29 * len(values) + 1.2), layout="constrained")
+    ax = figure.subplots()
+    above = values.sub(values[names[0]], axis=0)
+    sns.heatmap(above, annot=values, fmt=".1f", cmap="vlag_r", center=0, vmin=-6, vmax=6, ax=ax, annot_kws={"size": 8},
+                cbar_kws={"label": f"dB above {names[0]}", "shrink": 0.5})
+    ax.set(xlabel="", ylabel="", title=title)
+    ax.tick_params(labelsize=8)
+    ax.tick_params(axis="x", rotation=30)
+    return figure
+
+
 def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: str = "") -> None:
     """Draw labelled points into axes; labels step aside for the points before them."""
     errors = rows[bars].fillna(0) if bars else None

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from tadlib import flow, networks, plots, runs, studies
@@ -15,7 +18,7 @@ from tadlib.codec import available
 from tadlib.datasets import ROOT, data_folder, is_clip, is_here, load, registry
 from tadlib.evaluation import means, scores
 from tadlib.guidance import guidance
-from tadlib.images import crop_to_multiple, read_image, rgb_to_y, to_float
+from tadlib.images import BadInput, crop_to_multiple, read_image, rgb_to_y, to_float
 from tadlib.networks.sofvsr import enlarge
 from tadlib.networks.tad import multiply_adds
 from tadlib.runs import Trained
@@ -54,6 +57,29 @@ def best_set(profile: str) -> str:
 def quoted() -> dict:
     """Numbers that others printed, by name, each with its source (data/quoted.toml)."""
     return tomllib.loads((ROOT / "data" / "quoted.toml").read_text())
+
+
+def printed(name: str) -> pd.DataFrame:
+    """One entry of `quoted` as a table, a row for each method."""
+    entry = {k: v for k, v in quoted()[name].items() if k != "source"}
+    return pd.DataFrame.from_dict(entry, orient="index")
+
+
+def made(name: str, profile: str = "cpu") -> pd.DataFrame:
+    """A table that another notebook made. Raises BadInput where it is not there."""
+    path = runs.results(profile) / "tables" / f"{name}.csv"
+    if not path.exists():
+        raise BadInput(f"{path}: not there; run the notebook that makes it first")
+    return pd.read_csv(path)
+
+
+def drawn(name: str, profile: str = "cpu") -> Markdown:
+    """A figure that another notebook drew, for a cell to show: a link, which weighs nothing. Raises BadInput."""
+    folders = [runs.results(p) / "figures" for p in (profile, "sample")]  # the second: drawn with stand-ins
+    found = [f for folder in folders for f in sorted(folder.glob(f"{name}.*"))]
+    if not found:
+        raise BadInput(f"{folders[0] / name}: not there; run the notebook that draws it first")
+    return Markdown(f"![{name}]({Path(os.path.relpath(found[0], ROOT / 'notebooks')).as_posix()})")
 
 
 def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
@@ -147,6 +173,30 @@ def noise_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
                          "sigma": sigma, "psnr_rgb": draws["psnr_rgb"].mean(), "psnr_y": draws["psnr_y"].mean(),
                          "low": draws["psnr_rgb"].min(), "high": draws["psnr_rgb"].max()})
     return pd.DataFrame(rows)
+
+
+def card(names: list[str], sets: tuple[str, ...], profile: str = "cpu") -> pd.DataFrame:
+    """The robustness card: mean stored PSNR of runs by set and by what happened to the small image, in words."""
+    rows = []
+    for name in names:
+        found = means(scores(stored(name, profile), sets, studies.HAPPENS, measure=False))
+        found = found[(found["kind"] == "SHRT") & found["channel"].isin(("8bit", *studies.HAPPENS))]
+        rows.append(found.groupby(["set", "channel"])[["psnr_rgb", "psnr_y"]].mean().reset_index().assign(run=name))
+    rows = pd.concat(rows, ignore_index=True).assign(happened=lambda d: d["channel"].map(_in_words))
+    place = {"set": sets, "channel": ("8bit", *studies.HAPPENS), "run": tuple(names)}
+    rows = rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index), ignore_index=True)
+    return rows[["run", "set", "channel", "happened", "psnr_rgb", "psnr_y"]]
+
+
+def _in_words(channel: str) -> str:
+    """What a channel of the card is to a reader."""
+    kind, _, value = channel.partition(":")
+    if kind == "noise":
+        return "noise, one grey level" if float(value) < 0.005 else f"noise, sigma {value}"
+    words = {"8bit": "nothing", "jpeg": "JPEG {}, 4:2:0", "jpeg444": "JPEG {}, 4:4:4", "webp": "WebP {}",
+             "shift": "moved by {} pixel", "resize": "resized by {} and back", "gamma": "gamma {}",
+             "cycles": "{} times down and up"}
+    return words[kind].format(value)
 
 
 def noise_gain(name: str, profile: str = "cpu", sigma: float = 0.01) -> dict:
@@ -258,7 +308,7 @@ def sofvsr_stages(net, side: int = 128) -> list[tuple[str, str]]:
     The shapes are those that the modules put out, the flow net's for one neighbour.
     """
     names = {"flow.level1": "flow at half LR size", "flow.level2": "flow at LR size", "flow.level3": "flow, HR detail",
-             "head": "3 frames + moved ones: conv", "blocks.4": "5 dense blocks", "bottleneck": "concat, 1x1 conv",
+             "head": "all frames: conv", "blocks.4": "5 dense blocks", "bottleneck": "concat, 1x1 conv",
              "tail": "3x3 conv"}
     seen = {}
     hooks = [net.decoder.get_submodule(part).register_forward_hook(

@@ -1,10 +1,12 @@
-"""The pages that a batch ends with: each executed notebook and an index, to be read anywhere, without a network.
+"""The pages that a batch ends with: each executed notebook, the report first, to be read anywhere, without a network.
 
 Formulas become MathML, which browsers draw by themselves; pictures lie inside the pages and can be enlarged.
 """
 from __future__ import annotations
 
+import base64
 import html
+import mimetypes
 import re
 from pathlib import Path
 from string import Template
@@ -13,22 +15,33 @@ import nbformat
 from latex2mathml.converter import convert
 from pygments.formatters import HtmlFormatter
 
+from tadlib.datasets import ROOT
+
 PARTS = Path(__file__).resolve().parent / "page"
+REPORT = "06_report"  # is the page that one begins with
+NAME = "Task-aware downscaling"
 
 
 def build(executed: list[Path], site: Path) -> list[Path]:
-    """Write a page for each executed notebook, and the index over all that are in `site` (the last one returned)."""
+    """Write a page for each executed notebook, and the index over all that are in `site` (the last one returned).
+
+    The index is the report, if it was ever executed beside these, below links to all other pages.
+    """
     site.mkdir(parents=True, exist_ok=True)
-    titles = {p.stem: _title(p) for p in sorted(executed[0].parent.glob("[0-9][0-9]_*.ipynb"))}
+    folder = executed[0].parent
+    titles = {p.stem: _title(p) for p in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if p.stem != REPORT}
+    pages = {stem: site / f"{stem}.html" for stem in titles}
+    ready = {stem: title for stem, title in titles.items()
+             if pages[stem].exists() or any(notebook.stem == stem for notebook in executed)}
     written = []
     for notebook in executed:
-        written.append(site / f"{notebook.stem}.html")
-        written[-1].write_text(_page(titles[notebook.stem], _body(notebook), titles, notebook.stem))
-    ready = {stem: title for stem, title in titles.items() if (site / f"{stem}.html").exists()}
+        if notebook.stem != REPORT:
+            written.append(pages[notebook.stem])
+            written[-1].write_text(_page(titles[notebook.stem], _body(notebook), ready, notebook.stem))
     items = "\n".join(f'<li><a href="{stem}.html">{html.escape(title)}</a></li>' for stem, title in ready.items())
+    report = _body(folder / f"{REPORT}.ipynb") if (folder / f"{REPORT}.ipynb").exists() else ""
     index = site / "index.html"
-    name = "Task-aware downscaling"
-    index.write_text(_page(name, f"<h1>{name}</h1>\n<ul>\n{items}\n</ul>", ready, "index"))
+    index.write_text(_page(NAME, f"<h1>{NAME}</h1>\n<ul>\n{items}\n</ul>\n{report}", ready, "index"))
     return [*written, index]
 
 
@@ -38,7 +51,7 @@ def _title(notebook: Path) -> str:
 
 
 def _page(title: str, body: str, titles: dict[str, str], here: str) -> str:
-    links = [("index", "Task-aware downscaling"), *((stem, stem[:2]) for stem in titles)]
+    links = [("index", NAME), *((stem, stem[:2]) for stem in titles)]
     nav = "\n".join(f'<a href="{stem}.html"{" aria-current=page" if stem == here else ""} '
                     f'title="{html.escape(titles.get(stem, text))}">{html.escape(text)}</a>' for stem, text in links)
     light, dark = (HtmlFormatter(style=s).get_style_defs(".highlight") for s in ("default", "github-dark"))
@@ -63,7 +76,14 @@ def _body(notebook: Path) -> str:
             cell.source = formulas(cell.source)
     exporter.log.setLevel("ERROR")  # else it misses a description of every figure; the text around them is one
     body, _ = exporter.from_notebook_node(shown)
+    body = re.sub(r'src="(\.\./[^"]+)"', lambda match: f'src="{_inside(ROOT / "notebooks" / match[1])}"', body)
     return body.replace('<img alt="No description has been provided for this image"', '<img alt="figure"')
+
+
+def _inside(picture: Path) -> str:
+    """A linked picture's bytes as an address: pages lie elsewhere than notebooks, and alone."""
+    kind = mimetypes.guess_type(picture.name)[0]
+    return f"data:{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def formulas(markdown: str) -> str:

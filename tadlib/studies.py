@@ -16,7 +16,8 @@ from tadlib.runs import PROFILES, Run
 
 SCORED = ("Sample", *TEST_SETS)
 FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
-GPU_STEPS = {"study": 6_000, "tool": 20_000}  # of batch 16, by family of the network
+GPU_STEPS = {"study": 6_000, "tool": 20_000}  # of batch 16 or the run's own, by family of the network
+GPU_LONGER = {"study": 5, "tool": 4}  # times as long, for what starts from a trained run
 
 STEPS = 1200  # of batch 8 at 96x96: for every study net, on two CPU cores
 
@@ -241,8 +242,9 @@ def run(name: str, profile: str = "cpu") -> Run:
         return found
     if profile == "smoke":
         return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
-    steps = GPU_STEPS[ZOO[found.model].family]
-    return replace(found, steps=steps * found.steps // STEPS if found.start else steps, batch=16)
+    family = ZOO[found.model].family
+    steps = found.steps * GPU_LONGER[family] if found.start else GPU_STEPS[family]
+    return replace(found, steps=steps, batch=max(16, found.batch))
 
 
 def sets(profile: str) -> tuple[str, ...]:

@@ -50,6 +50,23 @@ def test_one_notebook_alone_adds_to_what_is_there(executed, tmp_path):
     assert 'href="00_first.html"' in alone and '<li><a href="01_second.html"' not in alone
 
 
+def test_the_index_is_the_report_with_its_linked_pictures_inside(executed, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "ROOT", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.png").write_bytes(base64.b64decode(PNG))
+    drawn = nbformat.v4.new_output("display_data", data={"text/markdown": "![a](../results/a.png)"})
+    cells = [nbformat.v4.new_markdown_cell("# The report"), nbformat.v4.new_code_cell("drawn", outputs=[drawn])]
+    report = tmp_path / "executed" / f"{site.REPORT}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), report)
+    written = site.build([*executed, report], tmp_path / "site")
+    assert [p.name for p in written] == ["00_first.html", "01_second.html", "index.html"]
+    for index in (written[-1], site.build(executed[:1], tmp_path / "site")[-1]):  # also where another one is run alone
+        text = index.read_text()
+        assert "The report" in text and f"data:image/png;base64,{PNG}" in text and "../" not in text
+        assert 'href="00_first.html"' in text and site.REPORT not in text
+
+
 def test_a_page_shows_the_results_and_folds_the_code(executed, tmp_path):
     page = site.build(executed, tmp_path / "site")[0].read_text()
     assert f"data:image/png;base64,{PNG}" in re.sub(r"\s", "", page.replace("data:image", " data:image"))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tadlib import batch, datasets, networks, plots, report, runs, studies
 from tadlib.__main__ import main
 from tadlib.datasets import ROOT
-from tadlib.evaluation import COLUMNS, verify
+from tadlib.evaluation import MEASURED, verify
 from tadlib.images import BadInput
 from tadlib.runs import is_trained
 
@@ -30,8 +30,7 @@ def test_a_committed_run_is_complete(name):
     assert record["run"] == trained.folder.name
     assert record["params"] == networks.build(trained.run.model).parameters_count
     scores = pd.read_csv(trained.folder / "scores.csv")
-    assert list(scores.columns) in (COLUMNS, COLUMNS[:-1])  # before colour there was no colour difference
-    assert set(scores["run"]) == {trained.folder.name}
+    assert list(scores.columns) == MEASURED
     if networks.spec(trained.run.model).frames > 1:  # these have nothing to say about single images
         assert set(scores["set"]) == set(studies.clips("cpu"))
     else:
@@ -179,14 +178,35 @@ def test_publishing_cleans_what_was_executed(tmp_path, monkeypatch):
 
 
 def test_every_notebook_has_its_runs_and_every_needed_run_exists():
-    under_way = {"04_video", "05_optical_flow"}
-    assert set(studies.NEEDS) - {n.stem for n in NOTEBOOKS} <= under_way
+    assert set(studies.NEEDS) <= {n.stem for n in NOTEBOOKS}
     for names in studies.NEEDS.values():
         assert set(names) <= set(studies.ALL)
     with pytest.raises(KeyError, match="nonesuch"):
         studies.run("nonesuch")
     with pytest.raises(ValueError, match="huge"):
         studies.run("aetad", "huge")
+
+
+def test_the_report_has_every_figure_and_table_of_the_one_that_it_measures():
+    text = "\n".join("".join(c["source"]) for c in cells(ROOT / "notebooks" / "06_report.ipynb", "markdown"))
+    headings = re.findall(r"^### (Figures?|Table) ([0-9]+(?: and [0-9]+)?)", text, re.M)
+    found = {kind: sorted(int(n) for k, numbers in headings if k[0] == kind for n in numbers.split(" and "))
+             for kind in "FT"}
+    assert found == {"F": list(range(1, 27)), "T": [1, 2, 3, 4, 5]}
+
+
+def test_what_another_notebook_has_not_made_yet_is_told(own_results):
+    for ask in (report.made, report.drawn):
+        with pytest.raises(BadInput, match="run the notebook that"):
+            ask("fig99", "cpu")
+
+
+def test_a_drawn_figure_is_shown_from_where_the_notebooks_are(own_results):
+    figure = Figure()
+    figure.subplots()
+    path = plots.save(figure, "fig99", "cpu")
+    link = re.fullmatch(r"!\[fig99\]\((.*)\)", report.drawn("fig99", "cpu").data)[1]
+    assert (ROOT / "notebooks" / link).resolve() == path.resolve()
 
 
 @pytest.mark.parametrize("name", [s.name for s in networks.ZOO.values() if s.decoder and not s.vsr])
