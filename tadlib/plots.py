@@ -23,17 +23,17 @@ sns.set_theme(style="whitegrid", palette="colorblind", font_scale=0.9)
 def save(figure: Figure, name: str, profile: str, stand_in: bool = False) -> Path:
     """Write results/<profile>/figures/<name>.png, or .jpg where that takes less than half the bytes; its path.
 
-    Those are the photographs; a dozen of them as PNG would weigh megabytes. A file that looks the same is left alone,
-    so that a repeated run changes nothing in git. `stand_in` says that the pictures are the sample's in place of an
-    absent set's: then it goes to results/sample, which git ignores.
+    Those are the photographs; a dozen of them as PNG would weigh megabytes, and 256 colours are enough for the rest. A
+    file that looks the same is left alone, so that a repeated run changes nothing in git. `stand_in` says that the
+    pictures are the sample's in place of an absent set's: then it goes to results/sample, which git ignores.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    drawn, data, suffix = Image.open(buffer).convert("RGB"), buffer.getvalue(), ".png"
-    jpeg = io.BytesIO()
-    drawn.save(jpeg, "JPEG", quality=90, subsampling=0, optimize=True)
-    if 2 * jpeg.tell() < len(data):
-        data, suffix = jpeg.getvalue(), ".jpg"
+    figure.savefig(buffer, format="png", dpi=110)
+    drawn, png, jpeg = Image.open(buffer).convert("RGB"), io.BytesIO(), io.BytesIO()
+    drawn.quantize(256, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+    drawn.save(jpeg, "JPEG", quality=85, subsampling=0, optimize=True)
+    photograph = 2 * jpeg.tell() < buffer.tell()
+    data, suffix = (jpeg.getvalue(), ".jpg") if photograph else (png.getvalue(), ".png")
     path = results("sample" if stand_in else profile) / "figures" / f"{name}{suffix}"
     if not path.exists() or not _look_alike(Image.open(path), Image.open(io.BytesIO(data))):
         with replacing(path) as temporary:

@@ -148,9 +148,10 @@ ACCIDENTS = ("float", f"noise:{1 / 255:.5f}", "jpeg:95", "jpeg:90", "webp:90")  
 COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
 # The robustness card: what may happen to a small image, and to whose
-CARD = ("bicubic", "no_tad", "aetad", "eps_0", "eps_1", "eps_10_observed", "noise_trained", "tool_x4", "robust")
+CARD = ("bicubic", "no_tad", "eps_0", "eps_10_observed", "noise_trained", "tool_x4", "robust")
 HAPPENS = (f"noise:{1 / 255:.5f}", "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
-           *(f"{kind}:{q}" for kind in ("jpeg444", "jpeg", "webp") for q in (95, 90, 75, 50, 30)),
+           *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
+           "webp:90", "webp:50",
            "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
