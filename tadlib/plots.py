@@ -69,7 +69,7 @@ def animate(panels: dict[str, Tensor], name: str, profile: str, stand_in: bool =
         frames.append(Image.open(buffer).convert("RGB"))
     path = results("sample" if stand_in else profile) / "figures" / f"{name}.webp"
     buffer = io.BytesIO()
-    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / rate), quality=75)
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / rate), quality=60)
     if not path.exists() or path.read_bytes() != buffer.getvalue():
         with replacing(path) as temporary:
             temporary.write_bytes(buffer.getvalue())

@@ -140,7 +140,7 @@ SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
-TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4",
+TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4", "robust",
            "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
