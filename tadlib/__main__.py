@@ -13,11 +13,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.act(options) or 0
     except (BadInput, FloatingPointError) as error:  # the second: a training whose loss is no number any more
-        print(f"tadlib: {error}", file=sys.stderr)
+        _tell(error)
         return getattr(error, "code", 2)
+    except OSError as error:  # what a place does not allow: a name too long, a folder that may not be listed
+        _tell(f"{error.filename}: {error.strerror}" if error.filename else error)
+        return 2
     except KeyboardInterrupt:
         print("tadlib: interrupted; a training goes on from its last checkpoint", file=sys.stderr)
         return 130
+
+
+def _tell(error: Exception | str) -> None:
+    print("tadlib:", *str(error).splitlines(), file=sys.stderr)  # one line, whatever the name of a file holds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("data", _data, "the data sets: what each is, its licence, whether it is here")
     sub.add_argument("--fingerprint", action="store_true", help="compare what is here with what the runs used")
+    sub.add_argument("--download", nargs="+", metavar="SET",
+                     help="fetch these from their official addresses; without this no connection is opened")
 
     sub = command("train", _train, "train one or more runs of the studies (all that lack, if none is named)")
     sub.add_argument("runs", nargs="*", metavar="RUN")
@@ -119,7 +128,7 @@ def _each(source: Path, target: Path, work) -> int:
         except BadInput as error:
             bad.append(error)
     for error in bad:
-        print(f"tadlib: {error}", file=sys.stderr)
+        _tell(error)
     print(f"{len(todo) - len(bad)} of {len(todo)} images written to {target}")
     return 2 if bad else 0
 
@@ -142,10 +151,13 @@ def _upscale(options) -> int | None:
     from tadlib.codec import Codec, Origin, first_origin, upscale_clip, upscale_file
 
     find = cache(partial(Codec.find, task=options.task))
+    chosen = find(options.model, options.scale) if options.model else None
 
     def codec_for(origin: Origin | None) -> Codec:
-        if options.model or origin is None or (options.scale and options.scale != origin.scale):
-            return find(options.model, options.scale)
+        if chosen:
+            return chosen
+        if origin is None or (options.scale and options.scale != origin.scale):
+            return find(None, options.scale)
         return find(origin.model, origin.scale)
 
     def looks_around() -> bool:
@@ -180,8 +192,8 @@ def _evaluate(options) -> None:
     codec = Codec.find(options.model, task=None)
     try:
         rows = score(codec.network, load(options.set), codec.scale, codec.guide, (options.channel,))
-    except ValueError as error:  # an unknown channel
-        raise BadInput(str(error)) from None
+    except (ValueError, OverflowError) as error:  # an unknown channel, or a number that is none
+        raise BadInput(f"channel {options.channel!r}: {error}") from None
     shown = rows.drop(columns=["sigma", "channel"])
     print(shown.round(3).to_string(index=False))
     facts = {"run": codec.name, "model": codec.network.spec.name, "params": codec.network.parameters_count,
@@ -190,17 +202,35 @@ def _evaluate(options) -> None:
     print(means(rows.assign(**facts)).drop(columns=["run", "sigma"]).round(3).to_string(index=False))
 
 
-def _data(options) -> None:
+def _data(options) -> int | None:
     from tadlib import datasets
 
+    if options.download:
+        return _download(options.download)
     print(f"data folder: {datasets.data_folder()} (set TAD_DATA to use another)\n")
     for name, entry in datasets.registry().items():
         state = "here" if datasets.is_here(name) else f"absent ({len(datasets.files(name))} of {entry['images']})"
         print(f"{name:12} {state:28} {entry['use']:18} {entry['about']}")
-        print(f"{'':12} {'licence: ' + entry['licence']}; from {entry['address']}")
+        fetched = f" (or --download {name})" if "archives" in entry else ""
+        print(f"{'':12} {'licence: ' + entry['licence']}; from {entry['address']}{fetched}")
         if options.fingerprint and datasets.is_here(name):
             same = datasets.fingerprint(name) == entry["fingerprint"]
             print(f"{'':12} {'the same pixels as in the stored runs' if same else 'NOT the pixels of the stored runs'}")
+    return None
+
+
+def _download(names: list[str]) -> int:
+    """Fetch each; one that cannot be had is told and stops none of the others."""
+    from tadlib.downloads import download
+
+    code = 0
+    for name in names:
+        try:
+            print(f"{name}: {'downloaded' if download(name) else 'is here already'}", flush=True)
+        except BadInput as error:
+            _tell(error)
+            code = 2
+    return code
 
 
 def _train(options) -> None:

@@ -22,6 +22,7 @@ nothing that it does beyond the range changes the result any more (`aetad` diver
 from __future__ import annotations
 
 import io
+import re
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,8 @@ def send(slr: Tensor, channel: str = "8bit", generator: torch.Generator | None =
 def _stage(x: Tensor, stage: str, generator: torch.Generator | None) -> Tensor:
     kind, _, value = stage.partition(":")
     try:
+        if value and not re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+            raise ValueError(f"{value!r} is not a number as 90 or 0.1")
         if kind == "float":
             return x
         if kind == "8bit":

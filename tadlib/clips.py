@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadlib.images import SUFFIXES, BadInput, from_picture, open_picture, replacing, write_png
+from tadlib.images import SUFFIXES, BadInput, read_picture, replacing, save_png
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}  # what is written
 VIDEO_SUFFIXES = {*CONTAINERS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv"}
@@ -59,10 +59,9 @@ def pictures(folder: str | Path) -> Iterator[tuple[Path, dict, Tensor]]:
     """A folder's frames with file and text chunks: (file, info, uint8 (3, H, W)). Raises BadInput as frames does."""
     size = None
     for file in frame_files(folder):
-        picture = open_picture(file)
-        frame = from_picture(picture)
+        frame, info = read_picture(file)
         size = _same(size, frame, str(file))
-        yield file, picture.info, frame
+        yield file, info, frame
     if size is None:
         raise BadInput(f"{folder}: holds no picture")
 
@@ -214,14 +213,14 @@ def _folder(path: Path) -> Iterator[Callable]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # inside where there is a folder: it may be the current one, or another disk, and stays what it is
         place = path if path.is_dir() else path.parent
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=place, ignore_cleanup_errors=True) as outer:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name[:50]}.", dir=place, ignore_cleanup_errors=True) as outer:
             inner = Path(outer) / "frames"  # with the permissions of any folder, which a temporary one has not
             inner.mkdir()
-            yield lambda number, image, text: write_png(inner / f"{number:06}.png", image, text)
+            yield lambda number, image, text: save_png(inner / f"{number:06}.png", image, text)
             if path.is_dir():
                 for file in sorted(inner.iterdir()):
                     file.rename(path / file.name)
             else:
                 inner.rename(path)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be written ({error.strerror})") from None
+        raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from None

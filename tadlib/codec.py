@@ -23,12 +23,12 @@ from tadlib import clips
 from tadlib.channel import send
 from tadlib.guidance import guidance
 from tadlib.images import (
+    MAX_PIXELS,
     SUFFIXES,
     BadInput,
-    from_picture,
-    open_picture,
     pad_to_multiple,
     read_image,
+    read_picture,
     to_codes,
     to_float,
     write_png,
@@ -65,8 +65,8 @@ class Origin:
             rate = str(facts.get("rate"))
             origin = Origin(str(facts["model"]), int(facts["scale"]), (height, width),
                             rate if RATE.fullmatch(rate) else None)
-            fits = small == tuple(-(-n // origin.scale) for n in origin.size)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            fits = origin.scale > 0 and small == tuple(-(-n // origin.scale) for n in origin.size)
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):  # the last: brackets without end
             return None
         return origin if fits else None
 
@@ -188,12 +188,12 @@ def upscale_file(codec_for: Callable[[Origin | None], Codec], source: Path, targ
 
     Raises BadInput, also for a picture with colours where a grey one is needed.
     """
-    picture = open_picture(source)
-    codes = from_picture(picture)
-    origin = Origin.of(picture.info, tuple(codes.shape[-2:]))
-    codec = codec_for(origin)
+    codes, info = read_picture(source)
+    origin = Origin.of(info, tuple(codes.shape[-2:]))
+    codec = _codec(codec_for, origin, source)
+    size = _size(codec, origin, codes, source)
     codes = _received(codec, codes, source).repeat(codec.frames, 1, 1)  # a picture is a clip of one frame
-    write_png(target, codec.upscale(codes, _size(codec, origin)))
+    write_png(target, codec.upscale(codes, size))
 
 
 def downscale_clip(codec: Codec, source: Path, target: Path) -> int:
@@ -219,7 +219,7 @@ def upscale_clip(codec_for: Callable[[Origin | None], Codec], source: Path, targ
     if source.is_file():
         raise BadInput(f"{source}: a clip comes back from its folder of small PNG frames, for a video file is lossy")
     origin = first_origin(source)
-    codec = codec_for(origin)
+    codec = _codec(codec_for, origin, source)
 
     def received() -> Iterator[Tensor]:
         for file, info, codes in clips.pictures(source):
@@ -230,7 +230,7 @@ def upscale_clip(codec_for: Callable[[Origin | None], Codec], source: Path, targ
     rate = Fraction(origin.rate) if origin and origin.rate else clips.FOLDER_RATE
     with clips.Writer(target, rate) as writer:
         for codes in _watched(clips.windows(received(), codec.frames), source):
-            writer.write(codec.upscale(codes, _size(codec, origin)))
+            writer.write(codec.upscale(codes, _size(codec, origin, codes, source)))
     return writer.count
 
 
@@ -238,6 +238,14 @@ def first_origin(folder: Path) -> Origin | None:
     """What the text chunk of a folder's first frame says. Raises BadInput."""
     _, info, codes = next(clips.pictures(folder))
     return Origin.of(info, tuple(codes.shape[-2:]))
+
+
+def _codec(codec_for: Callable[[Origin | None], Codec], origin: Origin | None, source: Path) -> Codec:
+    """The codec for what the source's text chunk says; an error names the source."""
+    try:
+        return codec_for(origin)
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}") from None
 
 
 def _watched(frames: Iterator[Tensor], source: Path) -> Iterator[Tensor]:
@@ -253,9 +261,13 @@ def _received(codec: Codec, codes: Tensor, source: Path) -> Tensor:
     return codes[:1]
 
 
-def _size(codec: Codec, origin: Origin | None) -> tuple[int, int] | None:
-    """To what the result is cropped; a chunk of another scale says nothing of it."""
-    return origin.size if origin is not None and origin.scale == codec.scale else None
+def _size(codec: Codec, origin: Origin | None, codes: Tensor, source: Path) -> tuple[int, int]:
+    """The result's size; a chunk of another scale says nothing of it. Raises BadInput: one that we would not read."""
+    known = origin is not None and origin.scale == codec.scale
+    height, width = origin.size if known else (n * codec.scale for n in codes.shape[-2:])
+    if height * width > MAX_PIXELS:
+        raise BadInput(f"{source}: would become more than {MAX_PIXELS:,} pixels")
+    return height, width
 
 
 def pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
@@ -268,7 +280,7 @@ def pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     if source.is_dir():
         if target.exists() and not target.is_dir():
             raise BadInput(f"{target}: is a file, but {source} is a folder: give a folder")
-        if target.resolve() == source.resolve():
+        if target.exists() and target.samefile(source):
             raise BadInput(f"{target}: is the input folder itself: results would replace the originals")
         found = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
         if not found:

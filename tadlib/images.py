@@ -7,6 +7,9 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,44 +30,54 @@ def read_image(path: str | Path) -> Tensor:
     """Read any picture file as RGB: uint8 (3, H, W).
 
     EXIF rotation is applied, transparency is laid over white, 16 bit is scaled to 8, grey becomes three
-    equal channels, of an animation the first frame is taken. Raises BadInput.
+    equal channels, of an animation the first frame is taken, a colour profile is not applied. Raises BadInput.
     """
-    return from_picture(open_picture(path))
+    return read_picture(path)[0]
 
 
 def read_bytes(data: bytes, name: str) -> Tensor:
     """A picture file's bytes as `read_image` gives them; `name` is what an error calls it. Raises BadInput."""
-    return from_picture(open_picture(name, io.BytesIO(data)))
+    return read_picture(name, io.BytesIO(data))[0]
 
 
-def open_picture(path: str | Path, file: io.BytesIO | None = None) -> Image.Image:
-    """Open and decode a picture completely (a truncated one fails here, not later), from `file` if given.
-
-    Raises BadInput.
-    """
+def read_picture(path: str | Path, file: io.BytesIO | None = None) -> tuple[Tensor, dict]:
+    """A picture as `read_image` gives it, and its text chunks; from `file` if given. Raises BadInput."""
     path = Path(path)
-    if file is None and path.is_dir():
-        raise BadInput(f"{path}: is a folder, not an image")
+    if file is None and path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise BadInput(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}, not an image")
     try:
-        picture = Image.open(file or path)
-        picture.load()
+        with _quiet(), Image.open(file or path) as picture:
+            picture.load()  # the first frame; a truncated file fails here
+            with suppress(Exception):  # sloppy EXIF says nothing of the pixels: take them as they lie
+                ImageOps.exif_transpose(picture, in_place=True)
+            return from_picture(picture), picture.info
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except PermissionError:
         raise BadInput(f"{path}: no permission to read it") from None
     except Image.DecompressionBombError:
         raise BadInput(f"{path}: more than {MAX_PIXELS:,} pixels") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except Exception as error:  # a damaged file makes Pillow's forty readers fail in every way
         reason = "not an image, or one of an unknown format" if "cannot identify" in str(error) else error
         raise BadInput(f"{path}: cannot be read ({reason})") from None
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # sloppy EXIF fails in many ways, and says nothing of the pixels: take them as they lie
-        return picture
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No word of Pillow's about a picture, and none that libtiff prints by itself: what matters is raised."""
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
+        warnings.simplefilter("ignore")
+        stderr = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def from_picture(picture: Image.Image) -> Tensor:
-    """An opened picture of any mode as RGB: uint8 (3, H, W); see read_image."""
+    """A loaded picture of any mode as RGB: uint8 (3, H, W); see read_image."""
     if picture.mode.startswith("I"):  # 16-bit grey comes as I;16 or I
         grey = np.asarray(picture, dtype=np.float64) / 257
         picture = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
@@ -92,11 +105,16 @@ def to_pil(image: Tensor) -> Image.Image:
 
 def write_png(path: str | Path, image: Tensor, text: dict[str, str] | None = None) -> None:
     """Write uint8 (3 or 1, H, W) as PNG, whole or not at all: an old file stays until the new one is complete."""
+    with replacing(path) as temporary:
+        save_png(temporary, image, text)
+
+
+def save_png(path: Path, image: Tensor, text: dict[str, str] | None = None) -> None:
+    """Write a PNG straight to its place. Raises OSError."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    with replacing(path) as temporary:
-        to_pil(image).save(temporary, format="PNG", pnginfo=info)
+    to_pil(image).save(path, format="PNG", pnginfo=info)
 
 
 class replacing:
@@ -108,7 +126,7 @@ class replacing:
     def __enter__(self) -> Path:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name[:50]}.", dir=self.path.parent)
         except OSError as error:
             raise BadInput(f"{self.path}: cannot be written ({error.strerror})") from None
         os.close(handle)

@@ -394,7 +394,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, monkeypatch, seen, to):
                            upscale=lambda codes, size: large.frame(3, 16, 16))
     monkeypatch.setattr(clips, "frames", lambda path: (large.frame(3, 16, 16) for _ in range(40)))
     downscale_clip(made, tmp_path, tmp_path / "small")
-    monkeypatch.setattr(clips, "from_picture", lambda picture: small.frame(3, 4, 4))
+    monkeypatch.setattr(clips, "read_picture", lambda file: (small.frame(3, 4, 4), {}))
     upscale_clip(lambda origin: made, tmp_path / "small", tmp_path / to)
     assert count(tmp_path / "small") == 40 and len(list(tmp_path.iterdir())) == 2
     assert large.most <= 3 and small.most <= seen + 2
@@ -410,6 +410,6 @@ def test_frames_forgets_what_it_has_given(tmp_path, monkeypatch, clip, name):
         return array
 
     monkeypatch.setattr(np, "ascontiguousarray", kept)
-    monkeypatch.setattr(clips, "from_picture", lambda picture: watch.frame(3, 4, 4))
+    monkeypatch.setattr(clips, "read_picture", lambda file: (watch.frame(3, 4, 4), {}))
     assert sum(1 for _ in frames(path)) == 36
     assert 1 <= watch.most <= 3

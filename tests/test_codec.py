@@ -44,7 +44,8 @@ def untrained(tmp_path) -> Codec:
 
 
 @pytest.mark.parametrize(("model", "scale"), [("aetad_very_small", 4), ("tool_x4", 4), ("tool_x2", 2), ("vdsr", 4),
-                                              ("bicubic", 4), ("lanczos", 4), ("aetad_direct4", 4)])
+                                              ("bicubic", 4), ("lanczos", 4), ("aetad_direct4", 4), ("tool_color", 1),
+                                              ("cic_color", 1)])
 def test_tiles_leave_no_seam(untrained, model, scale):
     image = datasets.load("Sample")["coffee"][:, :301, :270]
     whole, tiled = untrained(model, scale, 100_000), untrained(model, scale, 64)
@@ -138,99 +139,11 @@ def test_any_size_comes_back_exactly(scale, shape):
     assert codec.upscale(small, shape).shape == image.shape
 
 
-def _variants(folder: Path, photo: torch.Tensor) -> list[Path]:
-    picture = images.to_pil(photo)
-    made = {
-        "grey.png": picture.convert("L"),
-        "alpha.png": picture.convert("RGBA"),
-        "palette.png": picture.convert("P"),
-        "cmyk.jpg": picture.convert("CMYK"),
-        "deep.png": Image.fromarray(np.array(picture.convert("L"), dtype=np.uint16) * 257),
-        "tiny.png": picture.crop((0, 0, 1, 1)),
-        "animation.gif": picture.convert("P"),
-    }
-    folder.mkdir()
-    for name, one in made.items():
-        one.save(folder / name)
-    turned = Image.Exif()
-    turned[0x0112] = 6  # "turn by 90 degrees to see it upright"
-    picture.save(folder / "turned.jpg", exif=turned)
-    return [*(folder / name for name in made), folder / "turned.jpg"]
-
-
-def test_a_folder_of_every_kind_goes_down_and_up_and_a_bad_file_stops_none(tmp_path, photo):
-    files = _variants(tmp_path / "in", photo)
-    (tmp_path / "in" / "broken.png").write_text("no picture")
-    down = tadlib("downscale", tmp_path / "in", tmp_path / "small")
-    assert down.returncode == 2
-    assert len(down.stderr.strip().splitlines()) == 1 and "broken.png" in down.stderr
-    assert {f.name for f in (tmp_path / "small").iterdir()} == {f"{f.stem}.png" for f in files}
-    up = tadlib("upscale", tmp_path / "small", tmp_path / "big")
-    assert up.returncode == 0, up.stderr
-    for file in files:
-        expected = images.read_image(file).shape
-        assert images.read_image(tmp_path / "big" / f"{file.stem}.png").shape == expected, file.name
-    assert images.read_image(tmp_path / "big" / "turned.png").shape == (3, 155, 121)
-
-
 def test_a_grey_picture_comes_back_almost_grey(tmp_path, photo):
     codec = Codec.find("tool_x4")
     grey = images.from_picture(images.to_pil(photo).convert("L"))
     back = codec.upscale(codec.downscale(grey), grey.shape[-2:]).float()
     assert (back - back.mean(0, keepdim=True)).abs().mean() < 3  # grey levels
-
-
-def bad_inputs(folder: Path) -> dict[str, tuple[list, str]]:
-    """What is wrong -> (arguments, a word that the one line must hold)."""
-    good, small = folder / "good.png", folder / "small.png"
-    Image.new("RGB", (32, 32), "teal").save(good)
-    Image.new("RGB", (8, 8), "teal").save(small)
-    (folder / "text.png").write_text("I am no picture")
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "cut.png").write_bytes(good.read_bytes()[:60])
-    (folder / "nothing").mkdir()
-    (folder / "twins").mkdir()
-    Image.new("RGB", (8, 8)).save(folder / "twins" / "a.png")
-    Image.new("RGB", (8, 8)).save(folder / "twins" / "a.bmp")
-    out = folder / "out.png"
-    return {
-        "missing": (["downscale", folder / "none.png", out], "none.png"),
-        "text": (["downscale", folder / "text.png", out], "text.png"),
-        "empty": (["downscale", folder / "empty.png", out], "empty.png"),
-        "cut": (["upscale", folder / "cut.png", out], "cut.png"),
-        "no model": (["downscale", good, out, "--model", "nonesuch"], "nonesuch"),
-        "other scale": (["downscale", good, out, "--model", "tool_x4", "--scale", "2"], "scales by 4"),
-        "not png": (["downscale", good, folder / "out.jpg"], "PNG"),
-        "itself": (["downscale", good, good], "same file"),
-        "folder without pictures": (["downscale", folder / "nothing", folder / "o"], "no picture"),
-        "twins": (["downscale", folder / "twins", folder / "o"], "one file"),
-        "no folder to write": (["downscale", good, folder / "text.png" / "x.png"], "cannot be written"),
-        "unknown set": (["evaluate", "--model", "bicubic", "--set", "Set99"], "Set99"),
-        "unknown channel": (["evaluate", "--model", "bicubic", "--set", "SampleCrop", "--channel", "fog"], "fog"),
-        "unknown run": (["train", "nonesuch"], "nonesuch"),
-        "unknown notebook": (["batch", "--only", "77"], "77"),
-    }
-
-
-def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, capsys):
-    from tadlib.__main__ import main
-
-    for what, (arguments, word) in bad_inputs(tmp_path).items():
-        before = {p: p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()}
-        assert main([str(a) for a in arguments]) == 2, what
-        error = capsys.readouterr().err.strip()
-        assert word in error and len(error.splitlines()) == 1 and "Traceback" not in error, (what, error)
-        assert {p: p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()} == before, what
-
-
-def test_an_old_result_survives_a_failure(tmp_path, capsys):
-    from tadlib.__main__ import main
-
-    (tmp_path / "bad.png").write_text("no picture")
-    (tmp_path / "out.png").write_bytes(b"old")
-    assert main(["downscale", str(tmp_path / "bad.png"), str(tmp_path / "out.png")]) == 2
-    assert (tmp_path / "out.png").read_bytes() == b"old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.png", "out.png"]
 
 
 def test_a_chunk_is_believed_only_where_it_fits():
