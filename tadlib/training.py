@@ -3,19 +3,22 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
 import json
 import logging
 import math
 import os
 import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from filelock import FileLock, Timeout
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,20 +38,60 @@ from tadlib.runs import RECIPE_VERSION, Run, Trained, checkpoints, machine, stor
 def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
     """The trained run: from its folder if complete, from its checkpoint if half done, else trained from the start.
 
-    On a machine without its training data the run falls back to the bundled sample under another name.
-    Raises BadInput (no data; weights that do not fit), FloatingPointError (the loss is no number any more), OutOfTime.
+    On a machine without its training data the run falls back to the bundled sample under another name. If another
+    process is training it, this one waits and takes what that one leaves.
+    Raises BadInput (no data; weights that do not fit; a full disk), FloatingPointError (the loss is no number any
+    more), OutOfTime.
     """
     trained = stored(run)
     run, target = trained.run, trained.folder
-    if retrain or not (target / "record.json").exists():  # what is stored stays until the new one is complete
-        if os.environ.get("TAD_NO_TRAINING"):
-            raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
-        target.mkdir(parents=True, exist_ok=True)
-        if run.trains:
-            _train(run, target, quiet)
-        else:
-            _finish(run, target, run.build(), _Progress(), "32-true")
+    before = _completed(target)
+    if before and not retrain:
+        return trained
+    if os.environ.get("TAD_NO_TRAINING"):
+        raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
+    with _alone(run, target):
+        if _completed(target) == before:  # else another process has trained it meanwhile
+            for place in (target, checkpoints(run.profile) / target.name):
+                for leftover in place.glob(".*.*"):  # of a process that was killed while it wrote
+                    leftover.unlink()
+            if run.trains:  # what is stored stays until the new one is complete
+                _train(run, target, quiet)
+            else:
+                _finish(run, target, run.build(), _Progress(), "32-true")
     return trained
+
+
+def _completed(target: Path) -> int:
+    """When the run in this folder was completed, in nanoseconds; 0 if it was not."""
+    record = target / "record.json"
+    return record.stat().st_mtime_ns if record.exists() else 0
+
+
+def _alone(run: Run, target: Path):
+    """A context in which no other process trains the run: a lock of the system's, which a killed process cannot leave.
+
+    Raises OutOfTime where another one has it until $TAD_UNTIL.
+    """
+    place = checkpoints(run.profile)
+    for folder in (target, place):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{folder}: cannot be made ({error.strerror})") from None
+    lock = FileLock(place / f"{target.name}.lock")
+    try:
+        return lock.acquire(blocking=False)
+    except Timeout:
+        print(f"{run.name}: another process is training it; waiting for that", flush=True)
+    try:
+        return lock.acquire(timeout=max(0.0, _until() - time.time()), poll_interval=0.2)
+    except Timeout:
+        raise OutOfTime(f"{run.name}: out of time while another process was training it") from None
+
+
+def _until() -> float:
+    return float(os.environ.get("TAD_UNTIL") or math.inf)
 
 
 # ---------------------------------------------------------------------------------------------------- precision
@@ -132,7 +175,7 @@ def _history_steps(run: Run) -> set[int]:
 
 EMA = 0.99  # of the weights that are scored and kept
 JUMP = 2.5  # times the typical loss: what counts as running away
-PATIENCE = 20  # so many rewinds, then the training has broken down
+PATIENCE = 20  # so many rewinds (or half of a short training), then the training has broken down
 
 
 class OutOfTime(BadInput):
@@ -161,8 +204,10 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         raise datasets.MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m tadlib data`)")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision stands in the record
     patches = (datasets.ClipPatches if spec(run.model).frames > 1 else datasets.Patches)(run.train, run.patch)
+    saved = checkpoints(run.profile) / target.name / "state.pt"
+    state = _resume(saved, _completed(target))
     fabric = Fabric(accelerator="auto", devices=1)
-    precision = os.environ.get("TAD_PRECISION") or fastest_precision(fabric.device)
+    precision = state.get("precision") or os.environ.get("TAD_PRECISION") or fastest_precision(fabric.device)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision)
 
     raw = begin(run)
@@ -172,9 +217,8 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     step_of = Pass(run, raw)
     model, *optimizers = fabric.setup(step_of, *raw_optimizers)
 
-    saved = checkpoints(run.profile) / target.name / "state.pt"
     progress = _Progress()
-    if state := _resume(saved):
+    if state:
         progress = _Progress(**state["progress"])
         raw.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
@@ -205,7 +249,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
                 torch._foreach_lerp_(list(average.parameters()), list(raw.parameters()), 1 - decay)
         else:  # back to the average, and forget the momentum that drove them
             progress.rewinds += 1
-            if progress.rewinds > PATIENCE:
+            if progress.rewinds > min(PATIENCE, run.steps // 2):
                 raise FloatingPointError(f"{run.name}: training broke down at step {step} (loss {value:.3g}); "
                                          "lower the learning rate or change the seed")
             raw.load_state_dict(average.state_dict())
@@ -228,10 +272,10 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
             progress.rows.append(_history_row(run, average, progress, curve_sets, precision))
             progress.terms = []
             bar.set_postfix(held_out=f"{progress.rows[-1]['held_out_shr']:.2f} dB")
-        over = progress.step < run.steps and time.time() > float(os.environ.get("TAD_UNTIL") or math.inf)
+        over = progress.step < run.steps and time.time() > _until()
         if over or time.perf_counter() - checkpointed > float(os.environ.get("TAD_CHECKPOINT_SECONDS") or 60):
-            _save(saved, {"progress": asdict(progress), "model": raw.state_dict(), "average": average.state_dict(),
-                          "optimizers": [o.state_dict() for o in raw_optimizers]})
+            _save(saved, {"progress": asdict(progress), "precision": precision, "model": raw.state_dict(),
+                          "average": average.state_dict(), "optimizers": [o.state_dict() for o in raw_optimizers]})
             checkpointed = time.perf_counter()
         if over:
             raise OutOfTime(f"{run.name}: out of time at step {progress.step} of {run.steps}; goes on from there")
@@ -344,14 +388,6 @@ def _history_row(run: Run, model: TAD, progress: _Progress, sets: dict, precisio
 
 
 def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: str) -> None:
-    (target / "scores.csv").unlink(missing_ok=True)  # they were those of other weights
-    if run.trains:
-        with replacing(target / "weights.safetensors") as temporary:
-            learnt = {k: v for k, v in model.state_dict().items() if k.split(".")[0] != run.frozen}
-            save_file({k: v.half().cpu().contiguous() for k, v in learnt.items()}, temporary)
-    if progress.rows:
-        with replacing(target / "history.csv") as temporary:
-            pd.DataFrame(progress.rows).to_csv(temporary, index=False)
     record = asdict(run) | {
         "run": target.name,
         "start": [stored(earlier).folder.name for earlier in run.start],
@@ -363,26 +399,37 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
         "precision": precision,
         "machine": machine(),
     }
-    with replacing(target / "record.json") as temporary:  # last: it is what says that the run is complete
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    with ExitStack() as stack:  # nothing takes its place before all is written: a full disk leaves what was there
+        def new(name: str) -> Path:
+            return stack.enter_context(replacing(target / name))
+
+        new("record.json").write_text(json.dumps(record, indent=1) + "\n")  # put in place last: it says "complete"
+        if progress.rows:
+            pd.DataFrame(progress.rows).to_csv(new("history.csv"), index=False)
+        if run.trains:
+            learnt = {k: v for k, v in model.state_dict().items() if k.split(".")[0] != run.frozen}
+            new("weights.safetensors").write_bytes(save({k: v.half().cpu().contiguous() for k, v in learnt.items()}))
+        (target / "scores.csv").unlink(missing_ok=True)  # they were those of other weights
 
 
 def _save(path: Path, state: dict) -> None:
-    """Write a checkpoint, keeping the one before until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        path.replace(path.with_name("previous.pt"))
+    """Write a checkpoint; the one before is kept beside it. Raises BadInput where the disk is full."""
+    data = io.BytesIO()  # not written by torch itself: of a full disk it says "unexpected pos"
+    torch.save(state, data)
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(data.getbuffer())
+        if path.exists():
+            path.replace(path.with_name("previous.pt"))
 
 
-def _resume(path: Path) -> dict | None:
-    """The newest readable checkpoint, or None."""
+def _resume(path: Path, since: int) -> dict:
+    """The newest readable checkpoint, or {}. One older than `since` (in ns) is a rest of what is complete."""
     for candidate in (path, path.with_name("previous.pt")):
         try:
-            return torch.load(candidate, map_location="cpu", weights_only=True)
+            if candidate.stat().st_mtime_ns > since:
+                return torch.load(candidate, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             continue
         except Exception as error:  # a damaged file fails in many ways; the one before it is still good
             print(f"{candidate}: damaged checkpoint passed over ({type(error).__name__})")
-    return None
+    return {}

@@ -28,12 +28,15 @@ def test_the_registry_names_every_set():
 @pytest.mark.parametrize("name", datasets.registry())
 def test_an_entry_is_complete(name):
     entry = datasets.registry()[name]
-    assert set(entry) - {"bundled", "crop", "pan"} == {"use", "fingerprint", "images", "about", "licence", "address"}
+    optional = {"bundled", "crop", "pan", "archives", "members", "flow"}
+    assert set(entry) - optional == {"use", "fingerprint", "images", "about", "licence", "address"}
     assert isinstance(entry["images"], int)
     assert entry["images"] > 0
     assert re.fullmatch("[0-9a-f]{16}", entry["fingerprint"])
     assert entry["address"].startswith("https://")
     assert all(isinstance(entry[key], str) and entry[key] for key in ("use", "about", "licence"))
+    assert all(address.startswith("https://") for address in entry.get("archives", []))
+    assert ("archives" in entry) == ("members" in entry)
     assert len(entry.get("bundled", range(entry["images"]))) == entry["images"]
     assert datasets.known_fingerprint(name) == entry["fingerprint"]
 
