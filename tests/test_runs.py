@@ -22,7 +22,7 @@ CHANGES = {"model": "aetad", "scale": 4, "steps": 4, "batch": 3, "patch": 48, "s
            "alpha": 2.0, "beta": 0.5, "beta_start": 0.1, "grey": 0.1, "latent": "l2", "epsilon": 1.0,
            "reading": "levels", "guidance": "bilinear", "skip": "bicubic", "noise": 0.1, "added": False,
            "scales": (2, 4), "train": ("Sample",), "start": (TINY,), "frozen": "encoder", "rate": 0.5,
-           "neighbours": False, "aim": "flow"}
+           "neighbours": False, "aim": "flow", "channels": ("jpeg:90",)}
 
 
 def committed_label(name):

@@ -501,6 +501,18 @@ def test_noise_in_training_is_drawn_anew_for_each_step_and_the_same_for_the_same
     assert not torch.equal(channel(slr, 7), training.Pass(replace(TINY, noise=0.2, seed=1), net).channel(slr, 7))
 
 
+def test_each_image_of_a_batch_goes_through_a_channel_of_its_own():
+    run = replace(TINY, channels=("8bit", "noise:0.1..0.2"))
+    channel = training.Pass(run, TINY.build()).channel
+    slr = torch.full((40, 3, 16, 16), 100 / 255)
+    received = channel(slr, 3)
+    disturbed = (received != slr).flatten(1).any(1)
+    assert 8 < disturbed.sum() < 32 and on_grid(received)
+    spread = received[disturbed].flatten(1).std(1)
+    assert spread.min() > 0.08 and spread.max() < 0.22 and spread.std() > 0.01
+    assert torch.equal(channel(slr, 3), received) and not torch.equal(channel(slr, 4), received)
+
+
 def test_one_pass_compares_the_right_images():
     run = replace(TINY, guidance="bilinear")
     codes = datasets.Patches(run.train, 32).batch(0, 2, 0)
