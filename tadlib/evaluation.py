@@ -10,7 +10,8 @@ decodes the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolat
 that was sent: the channel's, else a PNG. For colorization X_SLR is the grey image and its rival Y, both as 8-bit codes,
 and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 2 degrees); the rest is the same.
 What a person does to the small image is wanted in the large one: "gamma" is scored against the HR image with the same
-gamma, "shift" against the part of it that did not leave the picture. "cycles:5" goes down and up four times before.
+gamma, "shift" against the part of it that did not leave the picture. A channel that begins with "cycles:5" goes down
+and up four times before.
 """
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
         for channel in channels:
             slr, way = first, channel
             if channel.startswith("cycles:"):
-                slr, way = cycled(model, first, int(channel.removeprefix("cycles:")), scale, guide), "8bit"
+                times, _, rest = channel.removeprefix("cycles:").partition("+")
+                slr, way = cycled(model, first, int(times), scale, guide), rest or "8bit"
             for draw in range(draws if _sigma(channel) else 1):
                 received = send(slr, way, torch.Generator().manual_seed(draw))
                 size = bytes_sent(slr, way, torch.Generator().manual_seed(draw))
@@ -134,15 +136,14 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
                     rows[-1]["ciede2000"] = colour_difference(*_alike(to_codes(result)[0].cpu(), image, channel, 1))
                 if "SLR" in kinds:
                     rows.append(sent | _measure("SLR", received, gd_codes, 1, channel))
-        slr = first
         if model.encoder is not None and "8bit" in channels and frames == 1:
             sent = same | {"channel": "8bit", "draw": 0}
             if "SHRB" in kinds:
                 result = model.decode(to_float(gd_codes), scale)
                 rows.append(sent | {"lr_bytes": bytes_sent(x_gd)} | _measure("SHRB", result, image, scale))
-            if "SLRB" in kinds and slr.shape[1] == 3:
-                result = upscale(send(slr), scale)
-                rows.append(sent | {"lr_bytes": bytes_sent(slr)} | _measure("SLRB", result, image, scale))
+            if "SLRB" in kinds and first.shape[1] == 3:
+                result = upscale(send(first), scale)
+                rows.append(sent | {"lr_bytes": bytes_sent(first)} | _measure("SLRB", result, image, scale))
     return pd.DataFrame(rows)
 
 
@@ -157,7 +158,12 @@ def down_and_up(model: TAD, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]
 
 
 def cycled(model: TAD, slr: Tensor, times: int, scale: int, guide: str) -> Tensor:
-    """X_SLR (1, C, h, w) of the last of so many times down and up, through 8-bit codes each way."""
+    """X_SLR (1, C, h, w) of the last of so many times down and up, through 8-bit codes each way.
+
+    Raises ValueError for a model that looks at several frames: one image is no clip.
+    """
+    if model.spec.frames > 1:
+        raise ValueError("cycles are of single images, and this model looks at several frames")
     for _ in range(times - 1):
         hr = to_float(to_codes(model.decode(send(slr), scale)))
         slr = model.encode(hr, scale, guidance(hr, scale, guide))
@@ -166,10 +172,13 @@ def cycled(model: TAD, slr: Tensor, times: int, scale: int, guide: str) -> Tenso
 
 def _alike(result: Tensor, image: Tensor, channel: str, scale: int) -> tuple[Tensor, Tensor]:
     """The result (..., H, W) and what it should be, uint8: the HR image edited as the small one was."""
-    kind, _, value = channel.partition(":")
-    if kind == "gamma":
-        return result, to_codes(send(to_float(image), channel))[0]
-    moved = scale * int(value) if kind == "shift" else 0
+    moved = 0
+    for stage in channel.split("+"):
+        kind, _, value = stage.strip().partition(":")
+        if kind == "gamma":
+            image = to_codes(send(to_float(image), stage))[0]
+        if kind == "shift":
+            moved += scale * int(value)
     return result[..., moved:], image[..., : image.shape[-1] - moved]
 
 

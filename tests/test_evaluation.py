@@ -550,8 +550,11 @@ def test_bicubic_through_files_and_pillow_agrees_with_score(real_set, tmp_path):
 def test_an_edit_of_the_small_image_is_wanted_in_the_large_one(photo):
     """A perfect x1 codec loses nothing to a shift or to a gamma, only what they themselves round away."""
     rows = score(build("bicubic"), {"a": photo}, 1, "bicubic",
-                 ("8bit", "shift:3", "gamma:1.1"), ("SHRT",))
+                 ("8bit", "shift:3", "gamma:1.1", "shift:1+gamma:1.1 + shift:2"), ("SHRT",))
     assert (rows["psnr_rgb"] == inf).all()
+    both, alone = score(build("bicubic"), {"a": photo}, 1, "bicubic", ("gamma:1.1+jpeg:50", "jpeg:50"),
+                        ("SHRT",))["psnr_rgb"]
+    assert both == pytest.approx(alone, abs=1)  # the file's loss counts beside an edit, too
 
 
 def test_a_shift_of_the_small_image_moves_the_large_one_by_scale_times_as_much(photo):
@@ -567,3 +570,7 @@ def test_five_cycles_are_five_times_the_way_down_and_up(photo):
     assert row["psnr_rgb"] == pytest.approx(psnr(image, photo), abs=1e-6)
     once, = score(network, {"a": photo}, 4, "bicubic", ("cycles:1",), ("SHRT",))["psnr_rgb"]
     assert row["psnr_rgb"] < once - 0.1
+    sent, = score(network, {"a": photo}, 4, "bicubic", ("cycles:5+jpeg:30",), ("SHRT",))["psnr_rgb"]
+    assert sent < row["psnr_rgb"] - 0.05
+    with pytest.raises(ValueError, match="several frames"):
+        score(build("joint_x4"), {"a": photo}, 4, "bicubic", ("cycles:5",), ("SHRT",))
