@@ -37,8 +37,12 @@ def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", k
     rows = [means(scores(stored(name, profile), sets, measure=False)).assign(run=name) for name in names]
     rows = pd.concat(rows, ignore_index=True)
     rows = rows[rows["kind"].isin(kinds)]
-    place = {"set": sets, "kind": kinds, "run": tuple(names)}
-    return rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index)).reset_index(drop=True)
+    return _in_order(rows, set=sets, kind=kinds, run=tuple(names))
+
+
+def _in_order(rows: pd.DataFrame, **place: tuple) -> pd.DataFrame:
+    """Rows sorted by these columns, the values of each in the order given."""
+    return rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index), ignore_index=True)
 
 
 def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -183,8 +187,7 @@ def card(names: list[str], sets: tuple[str, ...], profile: str = "cpu") -> pd.Da
         found = found[(found["kind"] == "SHRT") & found["channel"].isin(("8bit", *studies.HAPPENS))]
         rows.append(found.groupby(["set", "channel"])[["psnr_rgb", "psnr_y"]].mean().reset_index().assign(run=name))
     rows = pd.concat(rows, ignore_index=True).assign(happened=lambda d: d["channel"].map(_in_words))
-    place = {"set": sets, "channel": ("8bit", *studies.HAPPENS), "run": tuple(names)}
-    rows = rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index), ignore_index=True)
+    rows = _in_order(rows, set=sets, channel=("8bit", *studies.HAPPENS), run=tuple(names))
     return rows[["run", "set", "channel", "happened", "psnr_rgb", "psnr_y"]]
 
 
@@ -192,7 +195,7 @@ def _in_words(channel: str) -> str:
     """What a channel of the card is to a reader."""
     kind, _, value = channel.partition(":")
     if kind == "noise":
-        return "noise, one grey level" if float(value) < 0.005 else f"noise, sigma {value}"
+        return "noise, one grey level" if channel == studies.ONE_LEVEL else f"noise, sigma {value}"
     words = {"8bit": "nothing", "jpeg": "JPEG {}, 4:2:0", "jpeg444": "JPEG {}, 4:4:4", "webp": "WebP {}",
              "shift": "moved by {} pixel", "resize": "resized by {} and back", "gamma": "gamma {}",
              "cycles": "{} times down and up"}

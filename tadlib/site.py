@@ -30,13 +30,12 @@ def build(executed: list[Path], site: Path) -> list[Path]:
     site.mkdir(parents=True, exist_ok=True)
     folder = executed[0].parent
     titles = {p.stem: _title(p) for p in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if p.stem != REPORT}
-    pages = {stem: site / f"{stem}.html" for stem in titles}
-    ready = {stem: title for stem, title in titles.items()
-             if pages[stem].exists() or any(notebook.stem == stem for notebook in executed)}
+    now = {notebook.stem for notebook in executed}
+    ready = {stem: title for stem, title in titles.items() if stem in now or (site / f"{stem}.html").exists()}
     written = []
     for notebook in executed:
         if notebook.stem != REPORT:
-            written.append(pages[notebook.stem])
+            written.append(site / f"{notebook.stem}.html")
             written[-1].write_text(_page(titles[notebook.stem], _body(notebook), ready, notebook.stem))
     items = "\n".join(f'<li><a href="{stem}.html">{html.escape(title)}</a></li>' for stem, title in ready.items())
     report = _body(folder / f"{REPORT}.ipynb") if (folder / f"{REPORT}.ipynb").exists() else ""

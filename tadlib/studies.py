@@ -144,15 +144,15 @@ TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", 
            "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
-ACCIDENTS = ("float", f"noise:{1 / 255:.5f}", "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
+ONE_LEVEL = f"noise:{1 / 255:.5f}"
+ACCIDENTS = ("float", ONE_LEVEL, "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
 COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
 # The robustness card: what may happen to a small image, and to whose
 CARD = ("bicubic", "no_tad", "eps_0", "eps_10_observed", "noise_trained", "tool_x4", "robust")
-HAPPENS = (f"noise:{1 / 255:.5f}", "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
+HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
            *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
-           "webp:90", "webp:50",
-           "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
+           "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")

@@ -296,7 +296,7 @@ def test_flow_files_are_checked_too(toy, no_data, capsys):
 
 
 @pytest.mark.parametrize("make", [a_zip, a_tar])
-@pytest.mark.parametrize("path", ["../evil.png", "Toy-1.0/images/../../../evil.png", "/tmp/evil.png",
+@pytest.mark.parametrize("path", ["../evil.png", "Toy-1.0/images/../../../evil.png", "/evil.png",
                                   "Toy-1.0\\..\\evil.png", "..\\evil.png"])
 def test_an_archive_with_a_path_out_of_it_is_refused(toy, no_data, capsys, make, path):
     entry = toy(make(PICTURES | {path: png(1)}))
