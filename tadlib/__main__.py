@@ -36,31 +36,22 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(act=act)
         return sub
 
-    sub = command("downscale", _downscale, "a picture, a folder of pictures or a video file to small PNGs")
-    sub.set_defaults(task="sr")
-    sub.add_argument("input", type=Path, metavar="IN")
-    sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: the model's, or 4)")
-    sub.add_argument("--model", metavar="NAME", help="see `models` (default: the tool net of the scale)")
-
-    sub = command("upscale", _upscale, "small PNGs back to the original size, or to a video file")
-    sub.set_defaults(task="sr")
-    sub.add_argument("input", type=Path, metavar="IN")
-    sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as the file says, or 4)")
-    sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
-
-    sub = command("decolorize", _downscale, "a picture, a folder or a video file to grey PNGs that hide the colours")
-    sub.add_argument("input", type=Path, metavar="IN")
-    sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--model", metavar="NAME", help="see `models` (default: tool_color)")
-    sub.set_defaults(task="colour", scale=None)
-
-    sub = command("colorize", _upscale, "grey PNGs made by decolorize back to colour, or to a video file")
-    sub.add_argument("input", type=Path, metavar="IN")
-    sub.add_argument("output", type=Path, metavar="OUT")
-    sub.add_argument("--model", metavar="NAME", help="see `models` (default: what the file says)")
-    sub.set_defaults(task="colour", scale=None)
+    for name, act, task, text, default in (
+            ("downscale", _downscale, "sr", "a picture, a folder of pictures or a video file to small PNGs",
+             "the tool net of the scale"),
+            ("upscale", _upscale, "sr", "small PNGs back to the original size, or to a video file",
+             "what the file says"),
+            ("decolorize", _downscale, "colour", "a picture, a folder or a video file to grey PNGs that hide colours",
+             "tool_color"),
+            ("colorize", _upscale, "colour", "grey PNGs made by decolorize back to colour, or to a video file",
+             "what the file says")):
+        sub = command(name, act, text)
+        sub.set_defaults(task=task, scale=None)
+        sub.add_argument("input", type=Path, metavar="IN")
+        sub.add_argument("output", type=Path, metavar="OUT")
+        if task == "sr":
+            sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as model or file say; 4)")
+        sub.add_argument("--model", metavar="NAME", help=f"see `models` (default: {default})")
 
     command("networks", _networks, "every architecture: its layers in words, parameters, multiply-adds")
 
@@ -68,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images")
     sub.add_argument("--model", metavar="NAME", required=True)
-    sub.add_argument("--set", metavar="SET", default="Sample", help="a registered set or a folder (default: Sample)")
+    sub.add_argument("--set", metavar="SET", help="a registered set or a folder (default: Sample, or SampleClip)")
     sub.add_argument("--channel", default="8bit", help='what happens to the small image, as "jpeg:90" (default: 8bit)')
 
     sub = command("data", _data, "the data sets: what each is, its licence, whether it is here")
-    sub.add_argument("--fingerprint", action="store_true", help="compare what is here with what the runs used")
+    sub.add_argument("--fingerprint", action="store_true", help="of the pixels here, and whether the runs used them")
     sub.add_argument("--download", nargs="+", metavar="SET",
                      help="fetch these from their official addresses; without this no connection is opened")
 
@@ -190,14 +181,15 @@ def _evaluate(options) -> None:
     from tadlib.evaluation import means, score
 
     codec = Codec.find(options.model, task=None)
+    name = options.set or ("SampleClip" if codec.frames > 1 else "Sample")
     try:
-        rows = score(codec.network, load(options.set), codec.scale, codec.guide, (options.channel,))
+        rows = score(codec.network, load(name), codec.scale, codec.guide, (options.channel,))
     except (ValueError, OverflowError) as error:  # an unknown channel, or a number that is none
         raise BadInput(f"channel {options.channel!r}: {error}") from None
     shown = rows.drop(columns=["sigma", "channel"])
     print(shown.round(3).to_string(index=False))
     facts = {"run": codec.name, "model": codec.network.spec.name, "params": codec.network.parameters_count,
-             "scale": codec.scale, "set": options.set}
+             "scale": codec.scale, "set": name}
     print("\nmean")
     print(means(rows.assign(**facts)).drop(columns=["run", "sigma"]).round(3).to_string(index=False))
 
@@ -214,8 +206,10 @@ def _data(options) -> int | None:
         fetched = f" (or --download {name})" if "archives" in entry else ""
         print(f"{'':12} {'licence: ' + entry['licence']}; from {entry['address']}{fetched}")
         if options.fingerprint and datasets.is_here(name):
-            same = datasets.fingerprint(name) == entry["fingerprint"]
-            print(f"{'':12} {'the same pixels as in the stored runs' if same else 'NOT the pixels of the stored runs'}")
+            found = datasets.fingerprint(name)
+            word = ("the same pixels as in the stored runs" if found == entry.get("fingerprint") else
+                    "NOT the pixels of the stored runs" if "fingerprint" in entry else "not in data/sets.toml yet")
+            print(f"{'':12} {found}: {word}")
     return None
 
 
@@ -234,15 +228,18 @@ def _download(names: list[str]) -> int:
 
 
 def _train(options) -> None:
-    from tadlib import studies
+    from tadlib import datasets, studies
     from tadlib.evaluation import scores
     from tadlib.training import fit
 
+    for name in options.score or ():
+        datasets.load(name)  # says so where there is no such set
     for name in options.runs or studies.ALL:
         try:
-            trained = fit(studies.run(name, options.profile), options.retrain)
+            run = studies.run(name, options.profile)
         except KeyError as error:
             raise BadInput(error.args[0]) from None
+        trained = fit(run, options.retrain)
         print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
         only = [studies.Scoring(tuple(options.score))] if options.score else []
         for wanted in studies.scoring(trained.run) if options.score is None else only:
@@ -251,14 +248,22 @@ def _train(options) -> None:
 
 def _slice(options) -> int:
     from tadlib import slices, studies
+    from tadlib.runs import on_this_machine
 
     if options.number not in studies.GPU_SLICES:
         raise BadInput(f"no slice {options.number}; there are: {', '.join(map(str, studies.GPU_SLICES))}")
     planned = studies.GPU_SLICES[options.number]
+    minutes = planned.minutes if options.minutes is None else options.minutes
+    beside = planned.beside if options.beside is None else options.beside
+    if minutes <= 0 or beside <= 0:
+        raise BadInput("--minutes and --beside have to be above 0")
     slices.unpack(options.resume, options.profile)
-    done = slices.work(planned.runs, options.profile, options.minutes or planned.minutes,
-                       options.beside or planned.beside)
-    for path in slices.pack(planned.runs, options.profile, options.out):
+    for name in planned.runs:
+        run = studies.run(name, options.profile)
+        if on_this_machine(run) != run:  # the sample in its stead is nothing that one wants to bring home
+            raise BadInput(f"{name}: not all of its training data is here (see `python -m tadlib data`)")
+    done = slices.work(planned.runs, options.profile, minutes, beside)
+    for path in slices.pack(planned.runs, options.profile, options.out, f"slice{options.number}"):
         print(path)
     print(f"complete: {len(done)} of {len(planned.runs)}" + "".join(f"\n  {name}" for name in done))
     return 0 if len(done) == len(planned.runs) else 3

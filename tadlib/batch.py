@@ -110,8 +110,12 @@ def publish(profile: str = "cpu") -> list[Path]:
 
     written = []
     for executed in sorted((ROOT / "build" / profile).glob("[0-9][0-9]_*.ipynb")):
+        target = ROOT / "notebooks" / executed.name
         notebook = nbformat.read(executed, 4)
         kept = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+        if target.exists() and [c.source for c in kept] != [c.source for c in nbformat.read(target, 4).cells]:
+            print(f"{target.name}: left as it is, for it was changed since it was executed", file=sys.stderr)
+            continue
         count = 0
         for cell in kept:
             tags = cell.metadata.get("tags", [])
@@ -126,7 +130,6 @@ def publish(profile: str = "cpu") -> list[Path]:
         notebook.cells = kept
         names = notebook.metadata.kernelspec
         notebook.metadata = {"kernelspec": names, "language_info": {"name": "python"}}
-        target = ROOT / "notebooks" / executed.name
         with replacing(target) as temporary:
             nbformat.write(notebook, temporary)
         written.append(target)

@@ -47,8 +47,7 @@ def send(slr: Tensor, channel: str = "8bit", generator: torch.Generator | None =
 def _stage(x: Tensor, stage: str, generator: torch.Generator | None) -> Tensor:
     kind, _, value = stage.partition(":")
     try:
-        if value and not re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-            raise ValueError(f"{value!r} is not a number as 90 or 0.1")
+        _check(kind, value, x.shape[-1])
         if kind == "float":
             return x
         if kind == "8bit":
@@ -74,6 +73,20 @@ def _stage(x: Tensor, stage: str, generator: torch.Generator | None) -> Tensor:
         raise ValueError(f"channel stage {stage!r}: {error}") from None
     raise ValueError(f"channel stage {stage!r}: not one of float, 8bit, noise:SIGMA, resize:FACTOR, gamma:POWER, "
                      f"shift:PIXELS, {', '.join(FILES)}")
+
+
+def _check(kind: str, value: str, width: int) -> None:
+    """Raises ValueError for a value that the kind of stage cannot have; unknown kinds pass."""
+    if value and not re.fullmatch(r"\d{1,9}(\.\d+)?(e-\d+)?", value):  # the last: Python writes 0.00002 as 2e-05
+        raise ValueError(f"{value!r} is not a number as 90 or 0.1")
+    if value and kind in ("float", "8bit", "png"):
+        raise ValueError("takes no number")
+    if value and kind in FILES and not (value.isdecimal() and 1 <= int(value) <= 100):
+        raise ValueError(f"a quality is a whole number from 1 to 100, not {value}")
+    if kind == "shift" and not (value.isdecimal() and int(value) < width):
+        raise ValueError(f"whole pixels, fewer than the {width} of the small image's width")
+    if kind == "resize" and not 0 < float(value) <= 8:
+        raise ValueError("a factor above 0, of 8 at most")
 
 
 def draw(channels: tuple[str, ...], generator: torch.Generator) -> str:

@@ -1,13 +1,14 @@
 """The ledger: every claim of the report, what it printed, what is measured here, and a verdict.
 
 A claim is a number that speaks for it, and two thresholds: from `holds` on it holds, from `partly` on it holds partly.
-The thresholds were written down before the runs they judge were trained (git log of this file). Differences between
-two models carry the 95 % interval of a paired bootstrap over images.
+No threshold was changed once it was committed (git log of this file): with the first ten runs of the study for what 01
+and 02 ask, when a shorter training of `aetad` and `no_tad` had already shown 2 dB for `task_aware`; before any run for
+colour and video. Differences between two models carry the 95 % interval of a paired bootstrap over images.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,15 @@ def images(run: str, profile: str, set_name: str, scale: int | None = None, chan
 
 
 def difference(a: pd.Series, b: pd.Series, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of a - b over images and its 95 % interval, by a paired bootstrap with 10,000 resamples."""
+    """Mean of a - b over images and its 95 % interval, by a paired bootstrap with 10,000 resamples.
+
+    Of fewer than five images there is no interval worth the name: NaN.
+    """
     d = (a - b).to_numpy()
     if np.isnan(d).any():
         raise BadInput("the two models were scored on different images")
+    if len(d) < 5:
+        return float(d.mean()), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     resampled = d[rng.integers(0, len(d), (10_000, len(d)))].mean(1)
     return float(d.mean()), *map(float, np.quantile(resampled, (0.025, 0.975)))
@@ -112,6 +118,15 @@ def _advantage(a: str, b: str, sets: tuple[str, ...] = SETS, most: bool = False,
         found = {s: difference(images(a, profile, s, **where), images(b, profile, s, **where)) for s in usable}
         value, low, high = (max if most else min)(found.values())
         return Measured(value, (a, b), ", ".join(f"{s} {d:+.2f}" for s, (d, _, _) in found.items()), low, high)
+    return measure
+
+
+def _over_each(run: str, rivals: tuple[str, ...], sets: tuple[str, ...] = SETS, most: bool = False):
+    """The same for several rivals: the one which it exceeds least (`most`: most) counts."""
+    def measure(profile: str) -> Measured:
+        found = [_advantage(run, rival, sets, most)(profile) for rival in rivals]
+        one = (max if most else min)(found, key=lambda m: m.value)
+        return replace(one, runs=(run, *rivals), detail=f"{one.runs[1]}: {one.detail}")
     return measure
 
 
@@ -159,13 +174,6 @@ def _other_scales(profile: str) -> Measured:
             for s in (2, 8, 16)}
     return Measured(float(np.mean(list(lost.values()))), ("eps_0", "eps_100_observed"),
                     name + ": " + ", ".join(f"x{s} {d:+.2f}" for s, d in lost.items()))
-
-
-def _small_balls(profile: str) -> Measured:
-    worst = [_advantage("eps_0", f"eps_{e}", most=True)(profile) for e in ("0.5", "1", "2", "5")]
-    found = max(worst, key=lambda m: m.value)
-    return Measured(found.value, ("eps_0", "eps_0.5", "eps_1", "eps_2", "eps_5"), f"{found.runs[1]}: {found.detail}",
-                    found.low, found.high)
 
 
 def _parity(profile: str) -> Measured:
@@ -219,7 +227,8 @@ CLAIMS = [
           "drop of eps_0", 37, 27, _drop("eps_0"), "%"),
     Claim("noise_10", EPSILON, "4.1", "with epsilon = 10 the same noise costs only about 10 %", "10 %",
           "drop of eps_10_observed", 15, 25, _drop("eps_10_observed"), "%", at_most=True),
-    Claim("robust", EPSILON, "4.1", "the ball's main contribution is robustness against noise", "about 8 dB at 0.11",
+    Claim("robust", EPSILON, "4.1", "the ball's main contribution is robustness against noise",
+          "42 % against 10 % lost at 0.11",
           "eps_10_observed over eps_0 at sigma 0.11", 1, 0.3,
           _advantage("eps_10_observed", "eps_0", ("Set14",), channel="noise:0.11")),
     Claim("quicker", EPSILON, "4.1, Fig. 16", "a larger epsilon speeds up convergence", "a curve",
@@ -231,7 +240,8 @@ CLAIMS = [
           "x16: 18.9 to 13.2; x2: 8.4 to 10.9", "mean over x2, x8, x16, eps_0 over eps_100_observed", 0.5, 0.1,
           _other_scales),
     Claim("harmless", EPSILON, "4.1", "epsilon < 10 hardly affects the accuracy without noise", "no number",
-          "most that a ball of 0.5 to 5 % of the range costs", 0.3, 0.6, _small_balls, at_most=True),
+          "most that a ball of 0.5 to 5 % of the range costs", 0.3, 0.6,
+          _over_each("eps_0", ("eps_0.5", "eps_1", "eps_2", "eps_5"), most=True), at_most=True),
     Claim("trivial", EPSILON, "3.3, 4.1", "the ball prevents overfitting to the trivial solution X_SLR = X_GD",
           "no number", "kink_ball_1 over kink_l1_0.1", 0.5, 0.2, _advantage("kink_ball_1", "kink_l1_0.1"),
           remark="at twice that weight L1 does stay there (kink_l1_0.2); a ball at that weight was not tried"),
@@ -243,7 +253,7 @@ CLAIMS = [
           "aetad over no_tad, worst of four sets", 2, 1,
           _advantage("aetad", "no_tad", ("Set5", "Set14", "BSDS100", "Urban100"))),
     Claim("vdsr", SISR, "4.2", "no_tad is worse than other methods, e.g. VDSR", "Fig. 4", "vdsr over no_tad", 0.1, 0,
-          _advantage("vdsr", "no_tad")),
+          _advantage("vdsr", "no_tad"), remark="in RGB; in Y, in which VDSR works, it is ahead by a tenth and less"),
     Claim("quarter_less", SISR, "4.2", "aetad_small is better than no_tad with 25 % fewer parameters", "25 %",
           "aetad_small over no_tad", 0.3, 0.1, _advantage("aetad_small", "no_tad"),
           remark="true of the PSNR at most: no_tad has 409,731 parameters, aetad_small 28 % more"),
@@ -275,23 +285,27 @@ CLAIMS = [
           "dB of aetad_color_large over dB of aetad_color, both trained here", 20, 5, _colour_gain, "%"),
     Claim("equal_grey", COLOUR, "4.3, Fig. 20", "even colours that are alike in grey can be restored", "a picture",
           "aetad_color_large over no_tad_color on pictures of such objects", 3, 1,
-          _advantage("aetad_color_large", "no_tad_color", ("ColorDemo",))),
+          _advantage("aetad_color_large", "no_tad_color", ("ColorDemo",)),
+          remark="two photographs; on a chart of equal greys the same net does hardly better than its rival"),
     Claim("everywhere", COLOUR, "4.1", "the ball's effect is similar over all other problems", "no number",
           "color_eps_10_observed over color_eps_0 at sigma 0.11", 1, 0.3,
-          _advantage("color_eps_10_observed", "color_eps_0", ("Set14",), channel="noise:0.11")),
+          _advantage("color_eps_10_observed", "color_eps_0", ("Set14",), channel="noise:0.11"),
+          remark="of colour alone, and of color_shuffle: the published colour nets have nothing to lose; not of video"),
     Claim("tad_vsr", VIDEO, "3.5, Table 5", "task-aware small frames help a VSR net",
           "18.573 against 19.190 (CALENDAR)",
           "sofvsr_tad over sofvsr, worse of two clips", 0.5, 0.2, _advantage("sofvsr_tad", "sofvsr", TABLE_5),
           remark="printed the other way round than a later version of the report has it"),
     Claim("frame_by_frame", VIDEO, "Table 5", "the autoencoder frame by frame beats both VSR nets",
-          "21.297 against 19.190 (CALENDAR)", "aetad_video over sofvsr_tad, worse of two clips", 0.5, 0.2,
-          _advantage("aetad_video", "sofvsr_tad", TABLE_5)),
+          "21.297 against 19.190 and 18.573 (CALENDAR)",
+          "aetad_video over the better of sofvsr and sofvsr_tad, worse of two clips", 0.5, 0.2,
+          _over_each("aetad_video", ("sofvsr", "sofvsr_tad"), TABLE_5)),
     Claim("in_steps", VIDEO, "3.5", "training in steps is the most promising approach, above the direct one",
           "no number",
           "sofvsr_tad over direct, worse of two clips", 0.3, 0.1, _advantage("sofvsr_tad", "direct", TABLE_5)),
     Claim("flow", FLOW, "appendix", "the approach by optical flow does not converge", "no number",
           "fall of the motion error in aim_farneback", 5, 15, _fall("aim_farneback"), "%", at_most=True,
-          remark="what falls is the latent term's doing: it pulls the frame back to bicubic; the flow has no gradient"),
+          remark="what falls is the latent term's doing: it pulls the frame back to bicubic; the flow has no gradient. "
+                 "Batches differ by as much: notebook 05 averages more of them"),
 ]
 
 

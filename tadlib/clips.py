@@ -34,7 +34,6 @@ def frame_files(folder: str | Path) -> list[Path]:
     """The picture files of a folder in natural order, hr2 before hr10. Raises BadInput where there is no folder."""
     if not Path(folder).is_dir():
         raise BadInput(f"{folder}: {'is no folder' if Path(folder).exists() else 'no such file or folder'}")
-
     found = (f for f in Path(folder).iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
     return sorted(found, key=natural)
 

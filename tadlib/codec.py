@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,6 @@ from tadlib.channel import send
 from tadlib.guidance import guidance
 from tadlib.images import (
     MAX_PIXELS,
-    SUFFIXES,
     BadInput,
     pad_to_multiple,
     read_image,
@@ -282,14 +282,14 @@ def pairs(source: Path, target: Path) -> list[tuple[Path, Path]]:
             raise BadInput(f"{target}: is a file, but {source} is a folder: give a folder")
         if target.exists() and target.samefile(source):
             raise BadInput(f"{target}: is the input folder itself: results would replace the originals")
-        found = sorted(f for f in source.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+        found = clips.frame_files(source)
         if not found:
             raise BadInput(f"{source}: holds no picture")
-        out = [(f, target / f"{f.stem}.png") for f in found]
-        twice = [f.name for f, t in out if [o for _, o in out].count(t) > 1]
+        count = Counter(f.stem for f in found)
+        twice = [f.name for f in found if count[f.stem] > 1]
         if twice:
             raise BadInput(f"{source}: {' and '.join(twice)} would become one file; rename one")
-        return out
+        return [(f, target / f"{f.stem}.png") for f in found]
     if target.is_dir():
         target = target / f"{source.stem}.png"
     if target.suffix.lower() != ".png":

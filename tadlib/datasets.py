@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import skimage
@@ -81,12 +82,11 @@ def load(name: str) -> dict[str, Tensor]:
         return {f"{n:04}": frame for n, frame in enumerate(frames)}
     crop = entry.get("crop", 1 << 30)
     folder = Path(os.path.commonpath([f.parent for f in found]))
-    images = {f.relative_to(folder).with_suffix("").as_posix(): centre_crop(read_image(f), crop) for f in found}
-    if len(images) < len(found):
-        stems = [f.stem for f in found]
-        twice = next(s for s in stems if stems.count(s) > 1)
-        raise BadInput(f"{name}: two pictures there are named {twice}; rename one")
-    return images
+    stems = [f.relative_to(folder).with_suffix("").as_posix() for f in found]
+    twice = [stem for stem, count in Counter(stems).items() if count > 1]
+    if twice:
+        raise BadInput(f"{name}: two pictures there are named {twice[0]}; rename one")
+    return {stem: centre_crop(read_image(f), crop) for stem, f in zip(stems, found, strict=True)}
 
 
 @functools.cache

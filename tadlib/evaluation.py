@@ -37,6 +37,7 @@ MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw
             "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]  # what a run's scores.csv holds
 COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", *MEASURED]
 KINDS = ("SHRT", "SLR", "SHRB", "SLRB")
+torch.backends.cudnn.allow_tf32 = False  # by default a GPU's convolutions in float32 round to 10 bits
 
 
 def psnr(a: Tensor, b: Tensor, border: int = 0) -> float:
@@ -99,6 +100,8 @@ def score(model: TAD, images: dict[str, Tensor], scale: int, guide: str, channel
     """
     device = next(model.parameters(), torch.empty(0)).device
     names, frames = list(images), model.spec.frames
+    if frames > 1 and len({image.shape for image in images.values()}) > 1:
+        raise BadInput(f"{model.spec.name} looks at {frames} frames of a clip, and these images are of several sizes")
 
     @functools.lru_cache(maxsize=frames)
     def encoded(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,10 +163,12 @@ def down_and_up(model: TAD, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]
 def cycled(model: TAD, slr: Tensor, times: int, scale: int, guide: str) -> Tensor:
     """X_SLR (1, C, h, w) of the last of so many times down and up, through 8-bit codes each way.
 
-    Raises ValueError for a model that looks at several frames: one image is no clip.
+    Raises ValueError for a model that looks at several frames (one image is no clip), and for less than once.
     """
     if model.spec.frames > 1:
         raise ValueError("cycles are of single images, and this model looks at several frames")
+    if times < 1:
+        raise ValueError("down and up happens once at least")
     for _ in range(times - 1):
         hr = to_float(to_codes(model.decode(send(slr), scale)))
         slr = model.encode(hr, scale, guidance(hr, scale, guide))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tadlib.images import BadInput
+from tadlib.images import BadInput, to_codes
 
 UNKNOWN = 1e9  # what the files of Baker et al. 2011 hold where the truth is not known
 
@@ -23,11 +23,8 @@ def farneback(neighbour: Tensor, centre: Tensor) -> Tensor:
     The frames are rounded to 8 bit, as OpenCV takes them: no gradient comes back. Its parameters are those of OpenCV's
     tutorial.
     """
-    def codes(frame: Tensor) -> np.ndarray:
-        return frame.detach().float().clamp(0, 1).mul(255).round().byte()[0].cpu().numpy()
-
-    flows = [cv2.calcOpticalFlowFarneback(codes(c), codes(n), None, 0.5, 3, 15, 3, 5, 1.2, 0)
-             for n, c in zip(neighbour, centre, strict=True)]
+    pairs = zip(*(to_codes(x)[:, 0].cpu().numpy() for x in (neighbour, centre)), strict=True)
+    flows = [cv2.calcOpticalFlowFarneback(c, n, None, 0.5, 3, 15, 3, 5, 1.2, 0) for n, c in pairs]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(centre.device)
 
 

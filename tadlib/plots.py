@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from adjustText import adjust_text
 from IPython.display import Image as Picture
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
@@ -142,19 +143,26 @@ _COLOURS = {"c": "#9ecae1", "r": "#6baed6", "u": "#fdae6b", "p": "#fdae6b", "+":
 _NAMES = {"c": "conv 3x3, {0}", "r": "resblock", "u": "unshuffle {0}", "p": "shuffle {0}", "a": "ReLU",
           "=": "remember", "+": "add"}
 
+PER_LINE = 20  # blocks of a diagram
+
 
 def diagram(spec: Spec) -> Figure:
     """The network as blocks, drawn from its spec (report, Fig. 8, 12, 13): one row for encoder, one for decoder."""
     code = 1 if spec.task == "colour" else 3
-    rows = [(part, layers(chain, channels)) for part, chain, channels in
-            (("encoder", spec.encoder, 3), ("decoder", spec.decoder, 1 if spec.luma else code)) if chain]
+    seen = "enlarged Y" if spec.luma else "SLR"
+    rows = []
+    for part, chain, channels in (("encoder\nHR in", spec.encoder, 3),
+                                  (f"decoder\n{seen} in", spec.decoder, 1 if spec.luma else code)):
+        walk = layers(chain, channels) if chain else []
+        for n in range(0, len(walk), PER_LINE):
+            rows.append(("" if n else part, walk[n : n + PER_LINE]))
     width = max(len(walk) for _, walk in rows) if rows else 1
     figure = Figure(figsize=(max(7.0, 0.66 * width + 1.4), 2.3 * max(1, len(rows)) + 0.5), layout="constrained")
     axes = figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0]
     for ax, (part, walk) in zip(axes, rows, strict=False):
         ax.set(xlim=(-1.3, width), ylim=(-1.6, 1.75))
         ax.set_axis_off()
-        ax.text(-1.25, 0, f"{part}\n{'HR' if part == 'encoder' else 'SLR'} in", va="center", fontsize=9)
+        ax.text(-1.25, 0, part, va="center", fontsize=9)
         for x, (word, _, channels, size) in enumerate(walk):
             kind = word[0]
             ax.add_patch(FancyBboxPatch((x + 0.12, -1), 0.76, 2, boxstyle="round,pad=0.02", facecolor=_COLOURS[kind],
@@ -166,7 +174,8 @@ def diagram(spec: Spec) -> Figure:
         _arcs(ax, walk)
         ax.text(-1.25, -1.18, "channels", va="top", fontsize=7)
         ax.text(-1.25, 1.18, "size", va="bottom", fontsize=7)
-    figure.suptitle(f"{spec.name}: one step of factor {spec.step}; skip: {spec.skip}", fontsize=10)
+    works = "works at the large size" if spec.luma or spec.step == 1 else f"one step of factor {spec.step}"
+    figure.suptitle(f"{spec.name}: {works}; skip: {spec.skip}", fontsize=10)
     return figure
 
 
@@ -192,8 +201,8 @@ def curves(rows: pd.DataFrame, x: str, y: str, by: str, xlabel: str, ylabel: str
 
 
 def points(rows: pd.DataFrame, x: str, y: str, name: str, xlabel: str, ylabel: str, title: str = "",
-           bars: str = "") -> Figure:
-    """A labelled point a row; `bars` names a column with half the length of an error bar (NaN: none)."""
+           bars: tuple[str, str] | None = None) -> Figure:
+    """A labelled point a row; `bars` as in `label_points`."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     ax = figure.subplots()
     label_points(ax, rows, x, y, name, bars)
@@ -204,7 +213,7 @@ def points(rows: pd.DataFrame, x: str, y: str, name: str, xlabel: str, ylabel: s
 def fronts(rows: pd.DataFrame, x: str, y: str, by: str, name: str, xlabel: str, ylabel: str) -> Figure:
     """A panel for each value of the column `set`; in it a line of labelled points for each value of `by`."""
     sets = list(rows["set"].unique())
-    figure = Figure(figsize=(5.2 * len(sets), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(sets), 5.0), layout="constrained")
     for ax, set_name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         here = rows[rows["set"] == set_name]
         label_points(ax, here, x, y, name)
@@ -230,16 +239,15 @@ def heat(card: pd.DataFrame, names: list[str], title: str) -> Figure:
     return figure
 
 
-def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: str = "") -> None:
-    """Draw labelled points into axes; labels step aside for the points before them."""
-    errors = rows[bars].fillna(0) if bars else None
-    ax.errorbar(rows[x], rows[y], yerr=errors, fmt="o", markersize=5, capsize=3)
+def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: tuple[str, str] | None = None) -> None:
+    """Draw labelled points into axes; labels step aside for each other and for the points.
+
+    `bars` names the columns with the lower and the upper end of an error bar (NaN: none).
+    """
+    ends = [(rows[y] - rows[end]).abs().fillna(0) for end in bars] if bars else None
+    ax.errorbar(rows[x], rows[y], yerr=ends, fmt="o", markersize=5, capsize=3 if bars else 0)
     ax.margins(0.12)
-    aside, line = 0.012 * (np.ptp(rows[x]) or 1), 0.045 * (np.ptp(rows[y]) or 1)
-    taken = []  # (x, height) of the labels so far
-    for at_x, at_y, text in sorted(zip(rows[x], rows[y], rows[name], strict=True), key=lambda p: p[1]):
-        height = at_y
-        while any(abs(at_x - other) < 20 * aside and abs(height - h) < line for other, h in taken):
-            height += line / 4
-        taken.append((at_x, height))
-        ax.annotate(text, (at_x, at_y), (at_x + aside, height), fontsize=7, va="center", annotation_clip=False)
+    labels = [ax.text(*point, fontsize=7) for point in zip(rows[x], rows[y], rows[name], strict=True)]
+    ax.figure.draw_without_rendering()  # else the axes have no size yet
+    adjust_text(labels, list(rows[x]), list(rows[y]), ax=ax, expand=(1.3, 1.7), force_text=(0.3, 0.5), min_arrow_len=2,
+                arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.6})

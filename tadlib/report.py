@@ -31,18 +31,22 @@ def stored(name: str, profile: str = "cpu") -> Trained:
     return runs.stored(studies.run(name, profile))
 
 
-def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", kinds: tuple[str, ...] = ("SHRT",)
-                ) -> pd.DataFrame:
-    """Mean stored scores of runs: a row for each run, set and kind, in the order asked for."""
-    rows = [means(scores(stored(name, profile), sets, measure=False)).assign(run=name) for name in names]
+def score_table(names: list[str], sets: tuple[str, ...], profile: str = "cpu", kinds: tuple[str, ...] = ("SHRT",),
+                channels: tuple[str, ...] = ("8bit",), scale: int | None = None) -> pd.DataFrame:
+    """Mean stored scores: a row for each run, set, kind, channel and draw, in the order asked for, with its folder."""
+    rows = []
+    for name in dict.fromkeys(names):
+        trained = stored(name, profile)
+        found = means(scores(trained, sets, channels, scale, measure=False))
+        rows.append(found.assign(run=name, folder=trained.folder.name))
     rows = pd.concat(rows, ignore_index=True)
-    rows = rows[rows["kind"].isin(kinds)]
-    return _in_order(rows, set=sets, kind=kinds, run=tuple(names))
+    rows = rows[rows["kind"].isin(kinds) & rows["channel"].isin(channels)]
+    return _in_order(rows, set=sets, kind=kinds, channel=channels, run=tuple(names))
 
 
 def _in_order(rows: pd.DataFrame, **place: tuple) -> pd.DataFrame:
     """Rows sorted by these columns, the values of each in the order given."""
-    return rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index), ignore_index=True)
+    return rows.sort_values(list(place), key=lambda c: c.map(place[c.name].index), ignore_index=True, kind="stable")
 
 
 def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,14 +104,13 @@ def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seed_spread(name: str, set_name: str, profile: str = "cpu") -> float:
-    """Half the range of the mean RGB PSNR over the seeds of a run (itself, and its `_seed` siblings); NaN for one."""
-    family = [n for n in studies.ALL if n == name or n.startswith(f"{name}_seed")]
-    family = [n for n in family if runs.is_trained(studies.run(n, profile))]
+def seed_range(name: str, set_name: str, profile: str = "cpu") -> tuple[float, float]:
+    """Lowest and highest mean RGB PSNR over the seeds of a run (itself and its `_seed` siblings); NaN for one."""
+    family = [n for n in studies.SEEDS.get(name, (name,)) if runs.is_trained(studies.run(n, profile))]
     if len(family) < 2:
-        return float("nan")
+        return float("nan"), float("nan")
     found = score_table(family, (set_name,), profile)["psnr_rgb"]
-    return (found.max() - found.min()) / 2
+    return found.min(), found.max()
 
 
 @torch.inference_mode()
@@ -167,28 +170,19 @@ def noise_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
 
     Columns run, folder, set, scale, sigma, psnr_rgb, psnr_y, low, high (RGB dB). Every run on the same set.
     """
-    set_name = best_set(profile)
-    rows = []
-    for name in dict.fromkeys(names):
-        trained = stored(name, profile)
-        mean = means(scores(trained, (set_name,), ("8bit", *studies.NOISES), measure=False))
-        for sigma, draws in mean[mean["kind"] == "SHRT"].groupby("sigma"):
-            rows.append({"run": name, "folder": trained.folder.name, "set": set_name, "scale": trained.run.scale,
-                         "sigma": sigma, "psnr_rgb": draws["psnr_rgb"].mean(), "psnr_y": draws["psnr_y"].mean(),
-                         "low": draws["psnr_rgb"].min(), "high": draws["psnr_rgb"].max()})
-    return pd.DataFrame(rows)
+    rows = score_table(names, (best_set(profile),), profile, channels=("8bit", *studies.NOISES))
+    rows = rows.groupby(["run", "folder", "set", "scale", "sigma"], sort=False)
+    table = rows.agg(psnr_rgb=("psnr_rgb", "mean"), psnr_y=("psnr_y", "mean"),
+                     low=("psnr_rgb", "min"), high=("psnr_rgb", "max"))
+    return _in_order(table.reset_index(), run=tuple(names))
 
 
 def card(names: list[str], sets: tuple[str, ...], profile: str = "cpu") -> pd.DataFrame:
     """The robustness card: mean stored PSNR of runs by set and by what happened to the small image, in words."""
-    rows = []
-    for name in names:
-        found = means(scores(stored(name, profile), sets, studies.HAPPENS, measure=False))
-        found = found[(found["kind"] == "SHRT") & found["channel"].isin(("8bit", *studies.HAPPENS))]
-        rows.append(found.groupby(["set", "channel"])[["psnr_rgb", "psnr_y"]].mean().reset_index().assign(run=name))
-    rows = pd.concat(rows, ignore_index=True).assign(happened=lambda d: d["channel"].map(_in_words))
-    rows = _in_order(rows, set=sets, channel=("8bit", *studies.HAPPENS), run=tuple(names))
-    return rows[["run", "set", "channel", "happened", "psnr_rgb", "psnr_y"]]
+    rows = score_table(names, sets, profile, channels=("8bit", *studies.HAPPENS))
+    rows = rows.groupby(["run", "set", "channel"], sort=False)[["psnr_rgb", "psnr_y"]].mean().reset_index()
+    rows.insert(3, "happened", rows["channel"].map(_in_words))
+    return rows
 
 
 def _in_words(channel: str) -> str:
@@ -222,18 +216,17 @@ def front_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
     Columns run, folder, term (of the latent loss), weight (beta), epsilon, set, slr (RGB PSNR of X_SLR against the
     guidance, dB) and shr (of X_SHR against the truth). On the held-out crops: the end of the learning curve.
     """
+    main = best_set(profile)
+    found = score_table(names, (main,), profile, ("SLR", "SHRT")).pivot(index="run", columns="kind", values="psnr_rgb")
     rows = []
     for name in names:
         trained = stored(name, profile)
-        run = trained.run
+        run, last = trained.run, trained.history.iloc[-1]
         term = {"l1": "ball" if 0 < run.epsilon < 100 else "L1", "l2": "squared", "hinge": "hinge"}[run.latent]
         same = {"run": name, "folder": trained.folder.name, "term": term,
                 "weight": 0.0 if run.epsilon == 100 else run.beta, "epsilon": run.epsilon}  # 100 %: no latent term
-        last = trained.history.iloc[-1]
         rows.append(same | {"set": "held-out crops", "slr": last["held_out_slr"], "shr": last["held_out_shr"]})
-        set_name = best_set(profile)
-        mean = means(scores(trained, (set_name,), measure=False)).set_index("kind")["psnr_rgb"]
-        rows.append(same | {"set": set_name, "slr": mean["SLR"], "shr": mean["SHRT"]})
+        rows.append(same | {"set": main, "slr": found.loc[name, "SLR"], "shr": found.loc[name, "SHRT"]})
     return pd.DataFrame(rows)
 
 
@@ -245,15 +238,10 @@ def share_open(history: pd.DataFrame) -> float:
 
 def scale_table(names: list[str], profile: str = "cpu", scales: tuple[int, ...] = (2, 4, 8, 16)) -> pd.DataFrame:
     """RGB PSNR at several scales (Tables 1 and 2), a row a run, on Set14 or the sample."""
-    rows = []
-    for name in dict.fromkeys(names):
-        trained = stored(name, profile)
-        row = {"model": name, "run": trained.folder.name, "set": best_set(profile)}
-        for scale in scales:
-            mean = means(scores(trained, (best_set(profile),), scale=scale, measure=False))
-            row[f"x{scale}"] = mean.loc[mean["kind"] == "SHRT", "psnr_rgb"].mean()
-        rows.append(row)
-    return pd.DataFrame(rows)
+    rows = pd.concat([score_table(names, (best_set(profile),), profile, scale=scale) for scale in scales])
+    table = rows.pivot(index=["run", "folder", "set"], columns="scale", values="psnr_rgb").reindex(columns=scales)
+    table = _in_order(table.rename(columns="x{}".format).rename_axis(None, axis=1).reset_index(), run=tuple(names))
+    return table.rename(columns={"run": "model", "folder": "run"})
 
 
 def flow_scene(name: str, profile: str = "cpu") -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -308,14 +296,16 @@ def flow_table(encoders: dict, vsr, profile: str = "cpu") -> pd.DataFrame:
 def sofvsr_stages(net, side: int = 128) -> list[tuple[str, str]]:
     """What three HR frames go through in a TAD whose decoder is SOF-VSR: (stage, shape), for plots.pipeline.
 
-    The shapes are those that the modules put out, the flow net's for one neighbour.
+    The first seven are the whole way, the others what happens inside SOF-VSR. The shapes are those that the modules put
+    out, the flow net's for one neighbour.
     """
     names = {"flow.level1": "flow at half LR size", "flow.level2": "flow at LR size", "flow.level3": "flow, HR detail",
              "head": "all frames: conv", "blocks.4": "5 dense blocks", "bottleneck": "concat, 1x1 conv",
              "tail": "3x3 conv"}
     seen = {}
     hooks = [net.decoder.get_submodule(part).register_forward_hook(
-        lambda module, inputs, out, part=part: seen.update({part: out.shape[1:]})) for part in names]
+        lambda module, inputs, out, part=part: seen.update({part: (inputs[0].shape[1:], out.shape[1:])}))
+        for part in names]
     slr, shr = net(torch.zeros(3, 3, side, side), net.spec.vsr)
     for hook in hooks:
         hook.remove()
@@ -323,27 +313,27 @@ def sofvsr_stages(net, side: int = 128) -> list[tuple[str, str]]:
     def shape(size) -> str:
         return "x".join(map(str, size))
 
-    down = "encoder, each frame" if net.encoder else "bicubic, each frame"
-    return [("three HR frames", shape((3, 3, side, side))), (down, shape(slr.shape)), ("8 bit, PNG files", ""),
-            ("Y of the three", shape((3, *slr.shape[-2:]))),
-            *((text, shape(seen[part])) for part, text in names.items()),
-            ("shuffle: HR Y", shape((1, *shr.shape[-2:]))), ("+ interpolated chroma", shape(shr.shape[1:]))]
+    large, small = shr.shape[-2:], slr.shape[-2:]
+    inside = [(text, shape(seen[part][1])) for part, text in names.items()]
+    frames, *sides = seen["head"][0]  # what it sees: three frames, and the neighbours moved
+    return [("three HR frames", shape((3, 3, side, side))),
+            ("encoder, each frame" if net.encoder else "bicubic, each frame", shape(slr.shape)),
+            ("8 bit, PNG files", ""), ("Y of the three", shape((3, *small))),
+            ("SOF-VSR, see below", shape((1, *large))), ("+ enlarged chroma", ""),
+            ("HR centre frame", shape(shr.shape[1:])), *inside[:3], ("neighbours moved", shape((frames - 3, *sides))),
+            *inside[3:], ("shuffle: HR Y", shape((1, *large)))]
 
 
 def models_table(profile: str = "cpu") -> pd.DataFrame:
     """What `python -m tadlib models` prints: name, network, scale, parameters, mean PSNR where it was scored."""
-    rows = []
-    for name in available(profile):
-        trained = stored(name, profile)
-        mean = means(scores(trained, ("Set5", "Set14", "Sample"), measure=False))
-        mean = mean[mean["kind"] == "SHRT"]
-        row = {"model": name, "network": trained.run.model, "scale": trained.run.scale,
-               "params": trained.record["params"], "steps": trained.run.steps}
-        for set_name in ("Set5", "Set14", "Sample"):
-            here = mean[mean["set"] == set_name]
-            row[f"{set_name} RGB dB"] = round(here["psnr_rgb"].iloc[0], 2) if len(here) else None
-        rows.append(row)
-    return pd.DataFrame(rows)
+    sets = ("Set5", "Set14", "Sample")
+    trained = {name: stored(name, profile) for name in available(profile)}
+    rows = pd.DataFrame([{"model": name, "network": one.run.model, "scale": one.run.scale,
+                          "params": one.record["params"], "steps": one.run.steps} for name, one in trained.items()])
+    if not len(rows):
+        return rows
+    found = score_table(list(trained), sets, profile).pivot(index="run", columns="set", values="psnr_rgb").round(2)
+    return rows.join(found.reindex(columns=sets).add_suffix(" RGB dB"), on="model")
 
 
 def architectures_table() -> pd.DataFrame:

@@ -42,9 +42,14 @@ def work(names: list[str], profile: str, minutes: float, beside: int) -> list[st
     return [n for n in names if is_trained(studies.run(n, profile))]
 
 
-def pack(names: list[str], profile: str, out: Path) -> list[Path]:
-    """What the runs have reached as tar files below `out`, none larger than FILE_LIMIT where that can be."""
+def pack(names: list[str], profile: str, out: Path, label: str = "slice") -> list[Path]:
+    """What the runs have reached as files <profile>-<label>-1.tar, ... below `out`, in place of those that are there.
+
+    None is larger than FILE_LIMIT where that can be.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob(f"{profile}-{label}-*.tar"):
+        old.unlink()
     parts = []  # (place in the archive, file)
     for name in names:
         target = folder(studies.run(name, profile))
@@ -55,8 +60,7 @@ def pack(names: list[str], profile: str, out: Path) -> list[Path]:
     archives, size = [], FILE_LIMIT
     for place, file in parts:
         if size + file.stat().st_size > FILE_LIMIT:
-            archives.append(out / f"{profile}-{len(archives) + 1}.tar")
-            archives[-1].unlink(missing_ok=True)
+            archives.append(out / f"{profile}-{label}-{len(archives) + 1}.tar")
             size = 0
         with tarfile.open(archives[-1], "a") as archive:
             archive.add(file, place)

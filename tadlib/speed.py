@@ -17,19 +17,31 @@ from tadlib.runs import Run
 from tadlib.training import Pass, fastest_precision, make_optimizers
 
 
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 @torch.inference_mode()
 def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int = 3) -> tuple[float, float]:
     """(down, up): what encoding and decoding take for a million HR pixels, float32, the best of some repeats."""
-    hr = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-    model = model.eval().to(memory_format=torch.channels_last)
+    device = _device()
+    hr = torch.rand(1, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    model = model.eval().to(device, memory_format=torch.channels_last)
     down, up = [], []
     for _ in range(repeats + 1):  # the first one warms up
-        start = time.perf_counter()
+        start = _now(device)
         received = send(model.encode(hr, scale))
-        middle = time.perf_counter()
+        middle = _now(device)
         model.decode(received, scale)
         down.append(middle - start)
-        up.append(time.perf_counter() - middle)
+        up.append(_now(device) - middle)
     return min(down[1:]) * 1e6 / side**2, min(up[1:]) * 1e6 / side**2
 
 
@@ -39,13 +51,13 @@ def seconds_per_step(run: Run, repeats: int = 1) -> float:
     frames = raw.spec.frames
     shape = (run.batch, *([frames] if frames > 1 else []), 3, run.patch, run.patch)
     codes = torch.randint(0, 256, shape, dtype=torch.uint8)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     fast = fastest_precision(device) == "bf16-mixed"
     net, codes = Pass(run, raw).to(device), codes.to(device)
     optimizers = make_optimizers(run, raw)
     times = []
     for step in range(repeats + 1):
-        start = time.perf_counter()
+        start = _now(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             hr, _, _, out = net(codes, step)
         task = net.task(out, hr)
@@ -54,9 +66,7 @@ def seconds_per_step(run: Run, repeats: int = 1) -> float:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(_now(device) - start)
     return float(np.median(times[1:]))
 
 
@@ -84,4 +94,4 @@ def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
 def speed_table(profile: str = "cpu") -> pd.DataFrame:
     """What `measure_speed` stored, measured now (roughly) where it is missing. The machine stands in each row."""
     path = runs.results(profile) / "speed.csv"
-    return pd.read_csv(path if path.exists() else measure_speed(profile, 480 if profile == "cpu" else 64))
+    return pd.read_csv(path if path.exists() else measure_speed(profile, 64 if profile == "smoke" else 480))

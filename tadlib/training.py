@@ -5,7 +5,6 @@ import copy
 import functools
 import io
 import json
-import logging
 import math
 import os
 import shutil
@@ -197,63 +196,60 @@ class _Progress:
 
 
 def _train(run: Run, target: Path, quiet: bool) -> None:
-    from lightning_fabric import Fabric  # imported here: it is slow to import and only training needs it
-
     missing = [n for n in run.train if not datasets.files(n)]
     if missing:
         raise datasets.MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m tadlib data`)")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # precision stands in the record
     patches = (datasets.ClipPatches if spec(run.model).frames > 1 else datasets.Patches)(run.train, run.patch)
     saved = checkpoints(run.profile) / target.name / "state.pt"
     state = _resume(saved, _completed(target))
-    fabric = Fabric(accelerator="auto", devices=1)
-    precision = state.get("precision") or os.environ.get("TAD_PRECISION") or fastest_precision(fabric.device)
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = state.get("precision") or os.environ.get("TAD_PRECISION") or fastest_precision(device)
 
-    raw = begin(run)
-    average = copy.deepcopy(raw).to(fabric.device).eval().requires_grad_(False)
-    raw_optimizers = make_optimizers(run, raw)
-    rates = [[g["lr"] for g in o.param_groups] for o in raw_optimizers]
-    step_of = Pass(run, raw)
-    model, *optimizers = fabric.setup(step_of, *raw_optimizers)
+    model = begin(run).to(device)
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    optimizers = make_optimizers(run, model)
+    rates = [[g["lr"] for g in o.param_groups] for o in optimizers]
+    step_of = Pass(run, model)
 
     progress = _Progress()
     if state:
         progress = _Progress(**state["progress"])
-        raw.load_state_dict(state["model"])
+        model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
-        for optimizer, saved_state in zip(raw_optimizers, state["optimizers"], strict=True):
+        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
     marks, curve_sets = _history_steps(run), _curve_sets(run)
     jump = JUMP**2 if spec(run.model).vsr else JUMP  # its loss is a square
 
     def advance(step: int) -> dict:
         """One step; what it measured. Weights that ran away go back to their average."""
-        codes = fabric.to_device(patches.batch(step, run.batch, run.seed))
+        codes = patches.batch(step, run.batch, run.seed).to(device)
         for optimizer, base in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = rate * _schedule(run, step)
-        hr, guide, slr, out = model(codes, step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            hr, guide, slr, out = step_of(codes, step)
+        slr, out = slr.float(), out.float()  # losses are in float32
         task = step_of.task(out, hr)
         latent = latent_loss(slr, guide, run.epsilon, run.reading, run.latent)
         loss = run.alpha * task + run.beta_at(step) * latent.loss
         value = float(loss.detach())
-        fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(raw.parameters(), 0.5)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         if math.isfinite(value) and torch.isfinite(norm) and (step < 50 or value < jump * progress.typical):
             for optimizer in optimizers:
                 optimizer.step()
             progress.typical = value if step == 0 else 0.98 * progress.typical + 0.02 * value
             decay = min(EMA, (1 + step) / (10 + step))
             with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(raw.parameters()), 1 - decay)
+                torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         else:  # back to the average, and forget the momentum that drove them
             progress.rewinds += 1
             if progress.rewinds > min(PATIENCE, run.steps // 2):
                 raise FloatingPointError(f"{run.name}: training broke down at step {step} (loss {value:.3g}); "
                                          "lower the learning rate or change the seed")
-            raw.load_state_dict(average.state_dict())
-            for optimizer in raw_optimizers:
+            model.load_state_dict(average.state_dict())
+            for optimizer in optimizers:
                 optimizer.state.clear()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -274,8 +270,8 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
             bar.set_postfix(held_out=f"{progress.rows[-1]['held_out_shr']:.2f} dB")
         over = progress.step < run.steps and time.time() > _until()
         if over or time.perf_counter() - checkpointed > float(os.environ.get("TAD_CHECKPOINT_SECONDS") or 60):
-            _save(saved, {"progress": asdict(progress), "precision": precision, "model": raw.state_dict(),
-                          "average": average.state_dict(), "optimizers": [o.state_dict() for o in raw_optimizers]})
+            _save(saved, {"progress": asdict(progress), "precision": precision, "model": model.state_dict(),
+                          "average": average.state_dict(), "optimizers": [o.state_dict() for o in optimizers]})
             checkpointed = time.perf_counter()
         if over:
             raise OutOfTime(f"{run.name}: out of time at step {progress.step} of {run.steps}; goes on from there")
@@ -285,10 +281,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
 
 
 class Pass(torch.nn.Module):
-    """One training step's forward pass, from codes to all that the loss compares, in float32 but for the layers.
-
-    Codes go in as uint8 because Fabric turns floats that go into a module into bf16, in which 8 bits do not fit.
-    """
+    """One training step's forward pass, from codes to all that the loss compares, in float32 but for the layers."""
 
     def __init__(self, run: Run, net: TAD):
         super().__init__()

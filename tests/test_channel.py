@@ -195,7 +195,9 @@ def test_the_last_stages_file_is_the_one_that_counts_and_holds_what_the_ones_bef
     assert psnr(read_image(tmp_path / "x.webp"), to_codes(send(to_float(photo), "jpeg:20+webp:80"))[0]) == math.inf
 
 
-@pytest.mark.parametrize("channel", ["jpg:90", "", "8bit+", "noise:lots", "noise:", "jpeg:best", "gif"])
-def test_an_unknown_stage_is_told(channel):
+@pytest.mark.parametrize("channel", ["jpg:90", "", "8bit+", "noise:lots", "noise:", "noise:1e5", "jpeg:best", "gif",
+                                     "jpeg:0", "jpeg:101", "webp:90.5", "jpeg:1e-5", "8bit:7", "png:7", "float:1",
+                                     "shift:4", "shift:0.5", "resize:0", "resize:999999999"])
+def test_an_unknown_stage_or_an_impossible_number_is_told(channel):
     with pytest.raises(ValueError, match="channel stage '"):
         send(torch.zeros(1, 3, 4, 4), channel)

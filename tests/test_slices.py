@@ -55,8 +55,13 @@ def test_no_packed_file_exceeds_the_limit(run, own_results, monkeypatch, tmp_pat
     monkeypatch.setattr(slices, "FILE_LIMIT", max(parts))
     archives = slices.pack([run.name], "smoke", tmp_path)
     assert len(archives) == 2
+    sizes = [a.stat().st_size for a in archives]
     again = slices.pack([run.name], "smoke", tmp_path)  # an old archive is not added to
-    assert [a.stat().st_size for a in again] == [a.stat().st_size for a in archives]
+    assert [a.stat().st_size for a in again] == sizes
+    other = slices.pack([run.name], "smoke", tmp_path, "slice2")  # nor is that of another slice lost
+    assert {*again, *other} == set(tmp_path.glob("*.tar")) and not {*again} & {*other}
+    slices.pack(["no_tad"], "smoke", tmp_path)  # nothing was reached: no older archive stays, to be taken for it
+    assert {*other} == set(tmp_path.glob("*.tar"))
 
 
 def test_what_is_no_packed_slice_is_named(tmp_path, own_results, capsys):
@@ -66,6 +71,14 @@ def test_what_is_no_packed_slice_is_named(tmp_path, own_results, capsys):
         slices.unpack([bad], "smoke")
     assert main(["slice", "9", "--out", str(tmp_path)]) == 2
     assert "no slice 9; there are: 1, 2, 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    ((), "not all of its training data is here"), (("--beside", "-1"), "have to be above 0"),
+    (("--minutes", "0"), "have to be above 0")])
+def test_a_slice_that_would_come_to_nothing_does_not_begin(own_results, no_data, tmp_path, capsys, options, reason):
+    assert main(["slice", "1", "--out", str(tmp_path / "out"), *options]) == 2
+    assert reason in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -61,6 +61,8 @@ def cloned(tmp_path_factory):
 def test_of_a_committed_run_the_network_is_whole_or_left_out(name, cloned, monkeypatch):
     monkeypatch.setenv("TAD_RESULTS", str(cloned))
     trained = report.stored(name)
+    if not is_trained(trained.run):
+        pytest.skip("trained, and not in git yet")
     assert trained.record.get("start", []) == [report.stored(earlier.name).folder.name for earlier in trained.run.start]
     if trained.has_weights:  # a frozen part comes from where it was trained, which must then be committed too
         assert trained.network().parameters_count == trained.record["params"]
@@ -180,7 +182,7 @@ def test_a_failing_notebook_is_named_with_its_cell_and_error(tmp_path):
     assert "cell 2" in trouble and "nothing_here + 1" in trouble and "NameError" in trouble
 
 
-def test_publishing_cleans_what_was_executed(tmp_path, monkeypatch):
+def test_publishing_cleans_what_was_executed_and_leaves_what_was_edited_since(tmp_path, monkeypatch, capsys):
     def code(tags, source):
         shown = [{"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": "2"}}]
         return {"cell_type": "code", "id": source, "metadata": {"tags": tags, "papermill": {"duration": 1.5}},
@@ -201,6 +203,12 @@ def test_publishing_cleans_what_was_executed(tmp_path, monkeypatch):
     assert [c["execution_count"] for c in kept] == [1, 2, 3]
     assert kept[1]["outputs"][0]["execution_count"] == 2
     assert kept[2]["outputs"] == []
+    assert batch.publish() == [path]  # once more is the same
+    edited = json.loads(path.read_text())
+    edited["cells"][1]["source"] = "c, and more"
+    path.write_text(json.dumps(edited))
+    assert batch.publish() == [] and json.loads(path.read_text()) == edited  # what was changed since stays
+    assert "00_x.ipynb: left as it is" in capsys.readouterr().err
 
 
 def test_every_notebook_has_its_runs_and_every_needed_run_exists():
@@ -239,7 +247,7 @@ def test_a_drawn_figure_is_shown_from_where_the_notebooks_are(own_results):
 def test_every_network_that_is_made_of_words_can_be_drawn(name):
     figure = plots.diagram(networks.spec(name))
     texts = {t.get_text() for ax in figure.axes for t in ax.texts}
-    assert "decoder\nSLR in" in texts
+    assert f"decoder\n{'enlarged Y' if name == 'vdsr' else 'SLR'} in" in texts
 
 
 def test_a_figure_that_looks_the_same_is_left_alone(tmp_path, monkeypatch):

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tadlib.images import pad_to_multiple
+
 SLOPE = 0.1  # of the leaky ReLU
 
 
@@ -118,7 +120,9 @@ class SOFVSR(nn.Module):
         self.tail = conv(scale**2, scale**2, bias=True)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.with_flows(frames)[0]
+        h, w = frames.shape[-2:]
+        whole = self.with_flows(pad_to_multiple(frames, self.granularity))[0]
+        return whole[..., : h * self.scale, : w * self.scale]  # (B, 1, h * scale, w * scale)
 
     def with_flows(self, frames: Tensor) -> tuple[Tensor, tuple[Flows, Flows]]:
         """The HR centre frame, and the flows of the frames before and after it."""
