@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,11 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (BadInput, FloatingPointError) as error:  # the second: a training whose loss is no number any more
         _tell(error)
         return getattr(error, "code", 2)
+    except BrokenPipeError:  # who reads what we print has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 0
     except OSError as error:  # what a place does not allow: a name too long, a folder that may not be listed
         _tell(f"{error.filename}: {error.strerror}" if error.filename else error)
         return 2
     except KeyboardInterrupt:
-        print("tadlib: interrupted; a training goes on from its last checkpoint", file=sys.stderr)
+        trains = options.act in (_train, _slice, _batch)
+        _tell("interrupted" + "; a training goes on from its last checkpoint, a minute old at most" * trains)
         return 130
 
 
@@ -57,10 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command("models", _models, "the stored models with their size and scores")
 
-    sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images")
+    sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images (SHRT: its large image; "
+                  "SLR: how close the small one is to an ordinary one; SHRB, SLRB: one half with an ordinary other)")
     sub.add_argument("--model", metavar="NAME", required=True)
     sub.add_argument("--set", metavar="SET", help="a registered set or a folder (default: Sample, or SampleClip)")
-    sub.add_argument("--channel", default="8bit", help='what happens to the small image, as "jpeg:90" (default: 8bit)')
+    sub.add_argument("--channel", default="8bit", help='what happens to the small image: "jpeg:90", "noise:0.05", ...')
 
     sub = command("data", _data, "the data sets: what each is, its licence, whether it is here")
     sub.add_argument("--fingerprint", action="store_true", help="of the pixels here, and whether the runs used them")
@@ -143,12 +150,17 @@ def _upscale(options) -> int | None:
 
     find = cache(partial(Codec.find, task=options.task))
     chosen = find(options.model, options.scale) if options.model else None
+    notes = {}  # each is told once, and at the end: an error is one line
 
     def codec_for(origin: Origin | None) -> Codec:
         if chosen:
+            if origin and origin.model != chosen.name:
+                notes[f"--model {chosen.name}, but the picture says that it was made by {origin.model}"] = None
             return chosen
         if origin is None or (options.scale and options.scale != origin.scale):
-            return find(None, options.scale)
+            codec = find(None, options.scale)
+            notes[f"the picture does not say (any more) what made it: taken as one by {codec.name}, see --model"] = None
+            return codec
         return find(origin.model, origin.scale)
 
     def looks_around() -> bool:
@@ -159,8 +171,12 @@ def _upscale(options) -> int | None:
 
     if is_video(options.input) or is_video(options.output) or looks_around():
         print(f"{upscale_clip(codec_for, options.input, options.output)} frames written to {options.output}")
-        return None
-    return _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
+        code = 0
+    else:
+        code = _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
+    for note in notes:
+        _tell(note)
+    return code
 
 
 def _networks(options) -> None:
@@ -188,7 +204,7 @@ def _evaluate(options) -> None:
         raise BadInput(f"channel {options.channel!r}: {error}") from None
     shown = rows.drop(columns=["sigma", "channel"])
     print(shown.round(3).to_string(index=False))
-    facts = {"run": codec.name, "model": codec.network.spec.name, "params": codec.network.parameters_count,
+    facts = {"run": codec.name, "model": codec.name, "params": codec.network.parameters_count,
              "scale": codec.scale, "set": name}
     print("\nmean")
     print(means(rows.assign(**facts)).drop(columns=["run", "sigma"]).round(3).to_string(index=False))
@@ -241,6 +257,11 @@ def _train(options) -> None:
             raise BadInput(error.args[0]) from None
         trained = fit(run, options.retrain)
         print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
+        if trained.run != run:
+            _tell(f"{name}: its data is not here; this is its stand-in, trained on the bundled sample")
+        for own in (n for n in run.train if n not in datasets.registry() and datasets.is_here(n)):
+            if datasets.fingerprint(own) != trained.record["data"][own]["fingerprint"]:
+                _tell(f"{name}: {own} was changed since (--retrain)")
         only = [studies.Scoring(tuple(options.score))] if options.score else []
         for wanted in studies.scoring(trained.run) if options.score is None else only:
             scores(trained, *wanted)
@@ -302,4 +323,6 @@ def _batch(options) -> int:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))  # so that what is half written is put away
     sys.exit(main())

@@ -21,7 +21,8 @@ from torch import Tensor
 from tadlib.images import SUFFIXES, BadInput, read_picture, replacing, save_png
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}  # what is written
-VIDEO_SUFFIXES = {*CONTAINERS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv"}
+VIDEO_SUFFIXES = {*CONTAINERS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv",
+                  ".y4m", ".vob", ".mxf", ".f4v", ".m2v", ".asf", ".nut"}
 FOLDER_RATE = Fraction(25)  # frames a second, where nothing says
 
 

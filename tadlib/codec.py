@@ -34,7 +34,7 @@ from tadlib.images import (
     write_png,
 )
 from tadlib.networks.zoo import spec
-from tadlib.runs import Trained, is_trained, stored
+from tadlib.runs import Trained, is_trained, results, stored
 from tadlib.studies import ALL, run
 
 CHUNK = "tad"
@@ -107,7 +107,9 @@ class Codec:
             raise BadInput(f"model {name!r} is one for {use}")
         if scale and scale != found.run.scale:
             raise BadInput(f"model {name!r} scales by {found.run.scale}, not by {scale}")
-        return Codec(found)
+        codec = Codec(found)
+        codec.name = name  # where there is only its stand-in, too: that is how it is asked for
+        return codec
 
     @torch.inference_mode()
     def downscale(self, image: Tensor) -> Tensor:
@@ -174,7 +176,9 @@ def _tiled(work: Callable[[Tensor], Tensor], x: Tensor, tile: int, reach: float,
 
 def available(profile: str = "cpu") -> list[str]:
     """Names of the stored models that have weights, baselines included."""
-    return [name for name in ALL if is_trained(run(name, profile)) and stored(run(name, profile)).has_weights]
+    there = {p.name.rpartition("-")[0].removesuffix("_sample") for p in (results(profile) / "runs").glob("*-*")}
+    found = {name: stored(run(name, profile)) for name in ALL if name in there}
+    return [name for name, trained in found.items() if is_trained(trained.run) and trained.has_weights]
 
 
 def downscale_file(codec: Codec, source: Path, target: Path) -> None:

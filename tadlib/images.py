@@ -4,6 +4,7 @@ An *image* is a uint8 tensor (3, H, W); a *batch* is a float tensor (B, C, H, W)
 """
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -17,7 +18,8 @@ import torch
 from PIL import Image, ImageOps, PngImagePlugin
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".tga", ".ppm",
+            ".pgm", ".pnm"}  # what counts as a picture in a folder
 MAX_PIXELS = 200_000_000  # Pillow refuses more than twice its own limit as a decompression bomb; we say ours
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
@@ -122,11 +124,14 @@ class replacing:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.place = Path(os.path.realpath(path))  # through a link, which stays one
 
     def __enter__(self) -> Path:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name[:50]}.", dir=self.path.parent)
+            if self.place.is_file() and not os.access(self.place, os.W_OK):
+                raise PermissionError(errno.EACCES, "it is write-protected")
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{self.place.name[:50]}.", dir=self.place.parent)
         except OSError as error:
             raise BadInput(f"{self.path}: cannot be written ({error.strerror})") from None
         os.close(handle)
@@ -138,8 +143,9 @@ class replacing:
             if error is None:
                 umask = os.umask(0)
                 os.umask(umask)
-                self.temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600
-                self.temporary.replace(self.path)
+                mode = self.place.stat().st_mode & 0o777 if self.place.exists() else 0o666 & ~umask
+                self.temporary.chmod(mode)  # mkstemp gives 0600
+                self.temporary.replace(self.place)
         except OSError as failure:
             error = failure
         finally:

@@ -58,6 +58,10 @@ class Run:
     watch: tuple[int, ...] = ()  # further scales that the learning curve shows; changes no result
     profile: str = "cpu"
 
+    def __post_init__(self):
+        if isinstance(self.train, str):  # a comma forgotten: ("folder") is no tuple
+            object.__setattr__(self, "train", (self.train,))
+
     @property
     def guide(self) -> str:
         return self.guidance or spec(self.model).guided
@@ -68,6 +72,11 @@ class Run:
             torch.manual_seed(self.seed)
             return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added,
                          neighbours=self.neighbours)
+
+    def net(self) -> dict[str, str]:
+        """The words of the network."""
+        return {"encoder": spec(self.model).encoder, "decoder": spec(self.model).decoder,
+                "skip": self.skip or spec(self.model).skip}
 
     def scale_at(self, step: int) -> int:
         """The scale of a training step: the run's, or one of `scales`, the same for the same seed and step."""
@@ -113,12 +122,16 @@ def checkpoints(profile: str) -> Path:
 
 
 def folder(run: Run) -> Path:
-    """The run's folder: that of the committed copy of its training data if it exists, else that of the data at hand."""
+    """The run's folder: that of the committed copy of its training data if it exists, else that of the data at hand.
+
+    A folder of own images counts by its name: what was trained on it stays known when pictures are added or it is gone.
+    """
     runs = results(run.profile) / "runs"
     known = runs / run.label({n: datasets.known_fingerprint(n) for n in run.train})
     if (known / "record.json").exists() or not all(map(datasets.is_here, run.train)):
         return known
-    return runs / run.label({n: datasets.fingerprint(n) for n in run.train})
+    prints = {n: datasets.fingerprint(n) if n in datasets.registry() else None for n in run.train}
+    return runs / run.label(prints)
 
 
 def is_trained(run: Run) -> bool:
@@ -127,9 +140,11 @@ def is_trained(run: Run) -> bool:
 
 def on_this_machine(run: Run) -> Run:
     """The run itself if it is trained, or its data and those of what it starts from are here; else the same on the
-    bundled sample, named so.
+    bundled sample, named so. A folder of own images has no stand-in.
     """
-    if is_trained(run) or (all(map(datasets.is_here, run.train)) and all(on_this_machine(s) == s for s in run.start)):
+    own = not all(n.split("/")[0] in datasets.registry() for n in run.train)
+    if own or is_trained(run) or (all(map(datasets.is_here, run.train))
+                                  and all(on_this_machine(s) == s for s in run.start)):
         return run
     return replace(run, name=f"{run.name}_sample", train=("SampleTrain",))
 
@@ -153,9 +168,19 @@ class Trained:
     def has_weights(self) -> bool:
         return (self.folder / "weights.safetensors").exists() or not self.run.trains
 
+    def unchanged(self) -> Trained:
+        """Itself. Raises BadInput where the network's row was changed since it was trained (the first records do not
+        say what it was).
+        """
+        net = self.run.net()
+        if (self.folder / "record.json").exists() and self.record.get("net", net) != net:
+            raise BadInput(f"{self.folder.name}: the network {self.run.model} was changed since this was trained "
+                           "(--retrain, or give the new one another name)")
+        return self
+
     def network(self) -> TAD:
         """The trained network in evaluation mode, float32. Raises BadInput where its weights are missing or unfit."""
-        model = self.run.build().eval()
+        model = self.unchanged().run.build().eval()
         if self.run.trains:
             path = self.folder / "weights.safetensors"
             try:

@@ -16,8 +16,7 @@ from tadlib.runs import PROFILES, Run
 
 SCORED = ("Sample", *TEST_SETS)
 FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
-GPU_STEPS = {"study": 6_000, "tool": 20_000}  # of batch 16 or the run's own, by family of the network
-GPU_LONGER = {"study": 5, "tool": 4}  # times as long, for what starts from a trained run
+GPU_LONGER = {"study": 10, "own": 10, "tool": 4}  # times as many steps, by family, each of twice the batch
 
 STEPS = 1200  # of batch 8 at 96x96: for every study net, on two CPU cores
 
@@ -46,6 +45,8 @@ _STUDY = [
     _study("aetad_any_scale", scales=(2, 4, 8, 16), watch=(2, 8, 16)),
     # the spread between trainings
     *(_study(f"{m}_seed{s}", m, seed=s) for m in ("aetad", "aetad_very_small") for s in (1, 2)),
+    *(_study(f"eps_0_seed{s}", beta=0.1, seed=s) for s in (1, 2)),
+    *(_study(f"eps_50_observed_seed{s}", beta=0.1, epsilon=50, reading="observed", seed=s) for s in (1, 2)),
     # how much likeness costs (beta 0.02 and 0.1 stand above; epsilon = 100 % is none at all)
     *(_study(f"aetad_beta{b}", beta=b) for b in (0.005, 0.3)),
 ]
@@ -53,6 +54,7 @@ _STUDY = [
 _KINK = [
     *(_study(f"kink_l1_{b:g}", "tool_x4", beta=b) for b in (0.02, 0.05, 0.1, 0.2)),
     *(_study(f"kink_ball_{e:g}", "tool_x4", beta=0.1, epsilon=e) for e in (0.5, 1, 2)),
+    *(_study(f"kink_ball_{e:g}_0.2", "tool_x4", beta=0.2, epsilon=e) for e in (0.5, 1)),
     *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (0.3, 1, 5)),
     *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
     _study("tool_x4_report", "tool_x4", recipe="report"),
@@ -75,6 +77,9 @@ GUESSING = ("no_tad_color", "cic_color")  # from Y alone
 _COLOUR = [
     *(_colour(name, name) for name in (*PUBLISHED, *GUESSING)),
     _colour("color_shuffle", **RISING),
+    # which part of the cure cures: the shape alone, the waiting latent weight alone
+    _colour("color_shuffle_0.02"),
+    _colour("aetad_color_rising", "aetad_color", **RISING),
     *(_colour(f"color_beta{b:g}", beta_start=0.01, beta=b) for b in (0.03, 1)),
     # the epsilon-ball again, at 10 : 1
     _colour("color_eps_0", beta_start=0.01, beta=0.1),
@@ -135,7 +140,7 @@ NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.
          "tool_x4")
 VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
 RECIPES = {"aetad": ("eps_0", "aetad_report"), "tool_x4": ("kink_l1_0.02", "tool_x4_report")}  # modern, report
-SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small")}
+SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small", "eps_0", "eps_50_observed")}
 # aetad by latent weight, down to none
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
@@ -147,6 +152,7 @@ COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ONE_LEVEL = f"noise:{1 / 255:.5f}"
 ACCIDENTS = ("float", ONE_LEVEL, "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
 COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
+COLOUR_PARTS = ("aetad_color", "aetad_color_rising", "color_shuffle_0.02", "color_shuffle")  # of the cure
 COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
 # The robustness card: what may happen to a small image, and to whose
 CARD = ("bicubic", "no_tad", "eps_0", "eps_10_observed", "noise_trained", "tool_x4", "robust")
@@ -159,12 +165,12 @@ AIMS = ("aim_farneback", "aim_flow")
 TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
-    "01_epsilon_study": [*NOISY, *KINK],
+    "01_epsilon_study": [*NOISY, *KINK, *SEEDS["eps_0"], *SEEDS["eps_50_observed"]],
     "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
                               "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
-    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY,
-                        "original"],
+    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS, *COLOUR_FRONT,
+                        *COLOUR_NOISY, "original"],
     "04_video": list(TABLE_5),
     "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
     "07_robustness": list(CARD),
@@ -243,9 +249,7 @@ def run(name: str, profile: str = "cpu") -> Run:
         return found
     if profile == "smoke":
         return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
-    family = ZOO[found.model].family
-    steps = found.steps * GPU_LONGER[family] if found.start else GPU_STEPS[family]
-    return replace(found, steps=steps, batch=max(16, found.batch))
+    return replace(found, steps=found.steps * GPU_LONGER[ZOO[found.model].family], batch=2 * found.batch)
 
 
 def sets(profile: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
     run, target = trained.run, trained.folder
     before = _completed(target)
     if before and not retrain:
-        return trained
+        return trained.unchanged()
     if os.environ.get("TAD_NO_TRAINING"):
         raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
     with _alone(run, target):
@@ -54,10 +54,14 @@ def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
             for place in (target, checkpoints(run.profile) / target.name):
                 for leftover in place.glob(".*.*"):  # of a process that was killed while it wrote
                     leftover.unlink()
-            if run.trains:  # what is stored stays until the new one is complete
-                _train(run, target, quiet)
-            else:
-                _finish(run, target, run.build(), _Progress(), "32-true")
+            try:
+                if run.trains:  # what is stored stays until the new one is complete
+                    _train(run, target, quiet)
+                else:
+                    _finish(run, target, run.build(), _Progress(), "32-true")
+            finally:
+                with suppress(OSError):
+                    target.rmdir()  # if nothing came of it
     return trained
 
 
@@ -140,7 +144,8 @@ def make_optimizers(run: Run, model: TAD) -> list[torch.optim.Optimizer]:
         return [torch.optim.Adam(learning, lr=4e-4 * run.rate, betas=(0.9, 0.999), eps=1e-8)]
     inner = [p for p in model.inner_convolutions() if p.requires_grad]
     rest = [p for p in learning if not any(p is i for i in inner)]
-    return [Muon(inner, lr=2e-3 * run.rate), torch.optim.Adam(rest, lr=6e-4 * run.rate)]
+    muon = [Muon(inner, lr=2e-3 * run.rate)] if inner else []  # a chain of two convolutions has no inner one
+    return [*muon, torch.optim.Adam(rest, lr=6e-4 * run.rate)]
 
 
 def begin(run: Run) -> TAD:
@@ -199,6 +204,9 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     missing = [n for n in run.train if not datasets.files(n)]
     if missing:
         raise datasets.MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m tadlib data`)")
+    scales = run.scales or (run.scale,)
+    if any(run.patch % scale for scale in scales):
+        raise BadInput(f"{run.name}: patches of {run.patch} pixels are no multiple of {max(scales)}, the scale")
     patches = (datasets.ClipPatches if spec(run.model).frames > 1 else datasets.Patches)(run.train, run.patch)
     saved = checkpoints(run.profile) / target.name / "state.pt"
     state = _resume(saved, _completed(target))
@@ -384,6 +392,7 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
     record = asdict(run) | {
         "run": target.name,
         "start": [stored(earlier).folder.name for earlier in run.start],
+        "net": run.net(),
         "params": model.parameters_count,
         "recipe_version": RECIPE_VERSION[run.recipe],
         "data": {n: {"images": len(datasets.load(n)), "fingerprint": datasets.fingerprint(n)} for n in run.train},

@@ -27,7 +27,7 @@ from tadlib.training import OutOfTime, fit
 RUN = Run("tiny", "aetad_very_small", scale=2, steps=24, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
 SHORT = "aetad_very_small"  # a run of the studies: three steps of the smoke profile
 WARM = multiprocessing.get_context("forkserver")  # forks from a process that has torch, and computed nothing yet
-WARM.set_forkserver_preload(["pytest", "tadlib.studies", "tadlib.training", "torch._dynamo"])  # the last: what every optimizer imports
+WARM.set_forkserver_preload(["pytest", "tadlib.studies", "tadlib.training", "torch._dynamo"])  # optimizers import it
 
 
 def corner(names):
@@ -96,7 +96,7 @@ def digest(place: Path) -> str:
 
 
 def contents(place: Path) -> dict[str, bytes]:
-    return {f.name: f.read_bytes() for f in sorted(place.iterdir())}
+    return {f.name: f.read_bytes() for f in sorted(place.glob("*"))}
 
 
 def step_of(name: str, run: Run) -> int:

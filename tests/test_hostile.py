@@ -179,7 +179,8 @@ def test_a_chunk_that_cannot_be_is_as_none(here, capfd, what):
     (here / "small.png").write_bytes(data(TINY, text=ODD[what]))
     assert main(["upscale", "small.png", "big.png", "--model", "bicubic"]) == 0
     assert torch.equal(read_image("big.png"), Codec.find("bicubic").upscale(from_pil(TINY)))
-    assert capfd.readouterr().err == ""
+    told = "tadlib: --model bicubic, but the picture says that it was made by bicubic_x2\n"
+    assert capfd.readouterr().err == (told if what == "another scale" else "")
 
 
 # ---- what is wrong

@@ -4,11 +4,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from tadlib import report, studies
 from tadlib.evaluation import KINDS, scores
 from tadlib.networks import ZOO
-from tadlib.training import fit
+from tadlib.training import Pass, fit
 
 CLIPS = ("SampleClip", "Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 VIDEO = [name for name, run in studies.ALL.items() if ZOO[run.model].frames > 1]
@@ -36,7 +37,8 @@ def test_an_epsilon_stands_for_a_run_with_it_or_for_one_without_a_ball():
 def test_study_nets_are_trained_equally_within_images_colour_and_video():
     longer = ("tool_x4", "robust", "tool_x2", "tool_color", "aetad_direct4_long")
     shorter = ("aetad_video", "direct", *studies.AIMS)  # fine-tunings
-    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + shorter + studies.BATCHES]
+    study = [run for run in studies.ALL.values() if run.steps and run.name not in longer + shorter + studies.BATCHES
+             and ZOO[run.model].family != "own"]
 
     def kind(run):
         return "video" if ZOO[run.model].frames > 1 else ZOO[run.model].task
@@ -174,3 +176,22 @@ def test_what_is_scored_once_fills_the_tables(own_results, no_data):
     assert report.scale_table(["bicubic"], "smoke").notna().all(axis=None)
     assert report.rate_distortion([], "smoke")[1]["channel"].tolist() == list(studies.FILES_OF_HR)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_at_every_profile_equal_training_is_equal_and_no_two_runs_are_the_same(profile):
+    runs = {name: studies.run(name, profile) for name, run in studies.ALL.items() if run.steps}
+    assert len({str(run.differing()) for run in runs.values()}) == len(runs)
+    assert len({(runs[name].steps, runs[name].batch) for name in studies.ARCHITECTURES}) == 1
+    assert len({run.steps * run.batch * run.patch**2 for run in map(runs.get, studies.BATCHES)}) == 1
+    ratio = runs["aetad_direct4_long"].steps / runs["aetad_direct4"].steps
+    assert ratio == studies.ALL["aetad_direct4_long"].steps / studies.ALL["aetad_direct4"].steps
+
+
+@pytest.mark.parametrize("name", ["noise_trained", "color_noise_trained"])
+def test_every_step_of_a_training_with_noise_has_a_channel_that_can_be_sent(name):
+    """A sigma below 0.0001 is written as 2e-05, which was once taken for no number: at step 1,042."""
+    run = studies.run(name, "gpu")
+    step_of = Pass(run, torch.nn.Identity())
+    for step in range(run.steps):
+        step_of.channel(torch.zeros(1, 1, 1, 1), step)

@@ -15,7 +15,7 @@ from tadlib.guidance import guidance, upscale
 from tadlib.images import pad_to_multiple, rgb_to_chroma, rgb_to_y, ycbcr_to_rgb
 from tadlib.networks import cic
 from tadlib.networks.sofvsr import SOFVSR
-from tadlib.networks.zoo import Spec, layers, radius
+from tadlib.networks.zoo import Spec, check, layers, radius
 
 
 class Resblock(nn.Module):
@@ -87,6 +87,7 @@ class TAD(nn.Module):
 
     def __init__(self, spec: Spec):
         super().__init__()
+        check(spec)
         self.spec = spec
         code = 1 if spec.task == "colour" else 3  # channels of X_SLR
         self.encoder = Chain(spec.encoder, 3) if spec.encoder else None

@@ -17,13 +17,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from tadlib.images import BadInput
+
 
 @dataclass(frozen=True)
 class Spec:
     """One architecture: what a row of the tables of Fig. 25 and 26 says."""
 
     name: str
-    family: str  # "study" (the report's), "tool" (what a person uses), "baseline"
+    family: str  # "study" (the report's), "tool" (what a person uses), "baseline", "own"
     encoder: str
     decoder: str
     step: int = 2  # factor of one pass: x4 takes two passes of 2, or one of 4; colour has 1
@@ -107,6 +109,7 @@ _SPECS = [
     Spec("lanczos", "baseline", "", "", skip="lanczos"),
     Spec("grey", "baseline", "", "", step=1, task="colour", skip="grey", note="Y with no colour at all"),
 ]
+SKIPS = ("none", "bicubic", "bilinear", "lanczos", "grey")
 ZOO: dict[str, Spec] = {s.name: s for s in _SPECS}
 
 
@@ -115,6 +118,26 @@ def spec(name: str, **changes) -> Spec:
     if name not in ZOO:
         raise KeyError(f"no network {name!r}; there are: {', '.join(ZOO)}")
     return replace(ZOO[name], **changes)
+
+
+def check(spec: Spec) -> None:
+    """Raises BadInput where a row cannot be built, or would not give images of the right size and channels."""
+    code = 1 if spec.task == "colour" else 3  # channels of X_SLR
+    if spec.task not in ("sr", "colour") or spec.skip not in SKIPS:
+        raise BadInput(f"network {spec.name}: task {spec.task!r}, skip {spec.skip!r}; there are tasks sr and colour,"
+                       f" and skips {', '.join(SKIPS)}")
+    if not (spec.vsr or spec.head):  # SOF-VSR is no chain, and scores of colour bins are no image
+        large = (1 if spec.luma else 3, 1 if spec.luma else spec.step)
+        seen = 1 if spec.luma else spec.frames * code
+        parts = (("encoder", spec.encoder, 3, (code, 1 / spec.step)), ("decoder", spec.decoder, seen, large))
+        for part, chain, channels, wanted in parts:
+            try:
+                found = layers(chain, channels)[-1][2:] if chain else wanted
+            except ValueError as error:
+                raise BadInput(f"network {spec.name}, {part}: {error}") from None
+            if found != wanted:
+                raise BadInput(f"network {spec.name}, {part}: ends with {found[0]} channels at {found[1]:g} times the "
+                               f"size, and has to end with {wanted[0]} at {wanted[1]:g}")
 
 
 def words(chain: str) -> list[str]:
