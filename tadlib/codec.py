@@ -176,7 +176,8 @@ def _tiled(work: Callable[[Tensor], Tensor], x: Tensor, tile: int, reach: float,
 
 def available(profile: str = "cpu") -> list[str]:
     """Names of the stored models that have weights, baselines included."""
-    there = {p.name.rpartition("-")[0].removesuffix("_sample") for p in (results(profile) / "runs").glob("*-*")}
+    records = (results(profile) / "runs").glob("*-*/record.json")
+    there = {record.parent.name.rpartition("-")[0].removesuffix("_sample") for record in records}
     found = {name: stored(run(name, profile)) for name in ALL if name in there}
     return [name for name, trained in found.items() if is_trained(trained.run) and trained.has_weights]
 
