@@ -250,4 +250,5 @@ def label_points(ax, rows: pd.DataFrame, x: str, y: str, name: str, bars: tuple[
     labels = [ax.text(*point, fontsize=7) for point in zip(rows[x], rows[y], rows[name], strict=True)]
     ax.figure.draw_without_rendering()  # else the axes have no size yet
     adjust_text(labels, list(rows[x]), list(rows[y]), ax=ax, expand=(1.3, 1.7), force_text=(0.3, 0.5), min_arrow_len=2,
+                iter_lim=500,  # else it takes a second, and what comes out depends on the machine's speed
                 arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.6})

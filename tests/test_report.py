@@ -236,6 +236,8 @@ def test_every_point_has_its_label_and_no_two_labels_overlap():
         near = ax.transData.transform((x, y))
         assert not boxes[name].contains(*near) and abs(boxes[name].get_points() - near).max() < 60
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("steps", "dB")
+    again = plots.points(rows, "x", "y", "run", "steps", "dB").axes[0]  # else git would see a new picture each time
+    assert [t.get_position() for t in again.texts] == [t.get_position() for t in ax.texts]
 
 
 def test_bars_are_as_long_as_told_and_none_where_unknown():
