@@ -259,7 +259,7 @@ def _train(options) -> None:
         print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
         if trained.run != run:
             _tell(f"{name}: its data is not here; this is its stand-in, trained on the bundled sample")
-        for own in (n for n in run.train if n not in datasets.registry() and datasets.is_here(n)):
+        for own in (n for n in run.train if not datasets.is_registered(n) and datasets.is_here(n)):
             if datasets.fingerprint(own) != trained.record["data"][own]["fingerprint"]:
                 _tell(f"{name}: {own} was changed since (--retrain)")
         only = [studies.Scoring(tuple(options.score))] if options.score else []

@@ -34,7 +34,7 @@ from tadlib.images import (
     write_png,
 )
 from tadlib.networks.zoo import spec
-from tadlib.runs import Trained, is_trained, results, stored
+from tadlib.runs import Trained, best_device, is_trained, results, stored
 from tadlib.studies import ALL, run
 
 CHUNK = "tad"
@@ -86,9 +86,8 @@ class Codec:
         self.task = self.network.spec.task
         self.frames = self.network.spec.frames  # of a clip, that the decoder looks at
         self.tile = tile
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network.to(device)
-        self.device = torch.device(device)
+        self.device = best_device()
+        self.network.to(self.device)
 
     @staticmethod
     def find(name: str | None = None, scale: int | None = None, profile: str = "cpu", task: str | None = "sr"

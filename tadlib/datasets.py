@@ -35,6 +35,11 @@ def registry() -> dict[str, dict]:
     return tomllib.loads((ROOT / "data" / "sets.toml").read_text())
 
 
+def is_registered(name: str) -> bool:
+    """Whether a name is that of a set, or of a folder in one ("Vid4/city"); else it is a folder of own images."""
+    return name.split("/")[0] in registry()
+
+
 def data_folder() -> Path:
     """$TAD_DATA if it is set, else the project's own data/."""
     return Path(os.environ.get("TAD_DATA") or ROOT / "data")
@@ -48,7 +53,7 @@ def files(name: str) -> list[Path]:
     entry = registry().get(name, {})
     if "bundled" in entry:
         return [Path(skimage.__file__).parent / "data" / f for f in entry["bundled"]]
-    folder = data_folder() / name if name.split("/")[0] in registry() else Path(name)
+    folder = data_folder() / name if is_registered(name) else Path(name)
     found = (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
     return sorted(found, key=natural if is_clip(name) else None)
 

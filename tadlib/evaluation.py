@@ -30,7 +30,7 @@ from tadlib import datasets
 from tadlib.channel import bytes_sent, send
 from tadlib.guidance import guidance, upscale
 from tadlib.images import BadInput, crop_to_multiple, replacing, rgb_to_y, to_codes, to_float
-from tadlib.networks import TAD, spec
+from tadlib.networks import TAD
 from tadlib.networks.tad import around
 
 MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y",
@@ -227,9 +227,8 @@ def scores(trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",)
     rows = stored[asked].reset_index(drop=True)
     if not len(rows):
         return rows.reindex(columns=COLUMNS)
-    net = spec(run.model)
-    return rows.assign(run=trained.folder.name, model=run.model, params=trained.record["params"], task=net.task,
-                       recipe=run.recipe, skip=run.skip or net.skip, guidance=run.guide, epsilon=run.epsilon,
+    return rows.assign(run=trained.folder.name, model=run.model, params=trained.record["params"], task=run.net.task,
+                       recipe=run.recipe, skip=run.net.skip, guidance=run.guide, epsilon=run.epsilon,
                        seed=run.seed, steps=run.steps)[COLUMNS]
 
 

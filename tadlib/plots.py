@@ -148,11 +148,10 @@ PER_LINE = 20  # blocks of a diagram
 
 def diagram(spec: Spec) -> Figure:
     """The network as blocks, drawn from its spec (report, Fig. 8, 12, 13): one row for encoder, one for decoder."""
-    code = 1 if spec.task == "colour" else 3
     seen = "enlarged Y" if spec.luma else "SLR"
     rows = []
     for part, chain, channels in (("encoder\nHR in", spec.encoder, 3),
-                                  (f"decoder\n{seen} in", spec.decoder, 1 if spec.luma else code)):
+                                  (f"decoder\n{seen} in", spec.decoder, spec.seen)):
         walk = layers(chain, channels) if chain else []
         for n in range(0, len(walk), PER_LINE):
             rows.append(("" if n else part, walk[n : n + PER_LINE]))

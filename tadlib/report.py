@@ -95,13 +95,12 @@ def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
     rows = []
     for name in names:
         run = studies.run(name, profile)
-        net = networks.spec(run.model)
         scale = "/".join(map(str, run.scales)) or run.scale
         rows.append({"run": name, "network": run.model, "scale": scale, "steps": run.steps, "batch": run.batch,
                      "recipe": run.recipe if run.steps else "", "alpha:beta": f"{run.alpha:g}:{run.beta:g}",
                      "latent": run.latent, "guidance": run.guide,
                      "epsilon": f"{run.epsilon:g} % {run.reading}" if run.epsilon else "0",
-                     "added": run.added, "skip": run.skip or net.skip, "noise": run.noise, "seed": run.seed})
+                     "added": run.added, "skip": run.net.skip, "noise": run.noise, "seed": run.seed})
     return pd.DataFrame(rows)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from tadlib import datasets
 from tadlib.images import BadInput
-from tadlib.networks import TAD, build, spec
+from tadlib.networks import TAD, Spec, spec
 
 RECIPE_VERSION = {"modern": 1, "report": 1}  # raise one when its code changes results: its runs get new names
 PROFILES = ("smoke", "cpu", "gpu")
@@ -70,13 +70,13 @@ class Run:
         """The freshly initialised network of this run; the same for the same seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build(self.model, **({"skip": self.skip} if self.skip else {}), added=self.added,
-                         neighbours=self.neighbours)
+            return TAD(self.net)
 
-    def net(self) -> dict[str, str]:
-        """The words of the network."""
-        return {"encoder": spec(self.model).encoder, "decoder": spec(self.model).decoder,
-                "skip": self.skip or spec(self.model).skip}
+    @property
+    def net(self) -> Spec:
+        """The network's row, with what this run changes of it."""
+        changes = {"skip": self.skip} if self.skip else {}
+        return spec(self.model, added=self.added, neighbours=self.neighbours, **changes)
 
     def scale_at(self, step: int) -> int:
         """The scale of a training step: the run's, or one of `scales`, the same for the same seed and step."""
@@ -130,7 +130,7 @@ def folder(run: Run) -> Path:
     known = runs / run.label({n: datasets.known_fingerprint(n) for n in run.train})
     if (known / "record.json").exists() or not all(map(datasets.is_here, run.train)):
         return known
-    prints = {n: datasets.fingerprint(n) if n in datasets.registry() else None for n in run.train}
+    prints = {n: datasets.fingerprint(n) if datasets.is_registered(n) else None for n in run.train}
     return runs / run.label(prints)
 
 
@@ -142,7 +142,7 @@ def on_this_machine(run: Run) -> Run:
     """The run itself if it is trained, or its data and those of what it starts from are here; else the same on the
     bundled sample, named so. A folder of own images has no stand-in.
     """
-    own = not all(n.split("/")[0] in datasets.registry() for n in run.train)
+    own = not all(map(datasets.is_registered, run.train))
     if own or is_trained(run) or (all(map(datasets.is_here, run.train))
                                   and all(on_this_machine(s) == s for s in run.start)):
         return run
@@ -172,8 +172,8 @@ class Trained:
         """Itself. Raises BadInput where the network's row was changed since it was trained (the first records do not
         say what it was).
         """
-        net = self.run.net()
-        if (self.folder / "record.json").exists() and self.record.get("net", net) != net:
+        chains = self.run.net.chains()
+        if (self.folder / "record.json").exists() and self.record.get("net", chains) != chains:
             raise BadInput(f"{self.folder.name}: the network {self.run.model} was changed since this was trained "
                            "(--retrain, or give the new one another name)")
         return self
@@ -204,6 +204,11 @@ def stored(run: Run) -> Trained:
     """What the run left on this machine, or its stand-in on the bundled sample; its folder may not exist yet."""
     run = on_this_machine(run)
     return Trained(run, folder(run))
+
+
+def best_device() -> torch.device:
+    """Where networks work: the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def machine() -> dict:

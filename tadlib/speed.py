@@ -17,10 +17,6 @@ from tadlib.runs import Run
 from tadlib.training import Pass, fastest_precision, make_optimizers
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _now(device: torch.device) -> float:
     """Seconds, once the device has done what it was given."""
     if device.type == "cuda":
@@ -31,7 +27,7 @@ def _now(device: torch.device) -> float:
 @torch.inference_mode()
 def seconds_per_megapixel(model: TAD, scale: int, side: int = 480, repeats: int = 3) -> tuple[float, float]:
     """(down, up): what encoding and decoding take for a million HR pixels, float32, the best of some repeats."""
-    device = _device()
+    device = runs.best_device()
     hr = torch.rand(1, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     model = model.eval().to(device, memory_format=torch.channels_last)
     down, up = [], []
@@ -51,7 +47,7 @@ def seconds_per_step(run: Run, repeats: int = 1) -> float:
     frames = raw.spec.frames
     shape = (run.batch, *([frames] if frames > 1 else []), 3, run.patch, run.patch)
     codes = torch.randint(0, 256, shape, dtype=torch.uint8)
-    device = _device()
+    device = runs.best_device()
     fast = fastest_precision(device) == "bf16-mixed"
     net, codes = Pass(run, raw).to(device), codes.to(device)
     optimizers = make_optimizers(run, raw)

@@ -31,7 +31,7 @@ from tadlib.losses import latent_loss, task_loss
 from tadlib.networks import TAD, cic, spec
 from tadlib.networks.sofvsr import enlarge, sofvsr_loss
 from tadlib.optim import Muon
-from tadlib.runs import RECIPE_VERSION, Run, Trained, checkpoints, machine, stored
+from tadlib.runs import RECIPE_VERSION, Run, Trained, best_device, checkpoints, machine, stored
 
 
 def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
@@ -210,7 +210,7 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
     patches = (datasets.ClipPatches if spec(run.model).frames > 1 else datasets.Patches)(run.train, run.patch)
     saved = checkpoints(run.profile) / target.name / "state.pt"
     state = _resume(saved, _completed(target))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     precision = state.get("precision") or os.environ.get("TAD_PRECISION") or fastest_precision(device)
 
     model = begin(run).to(device)
@@ -392,7 +392,7 @@ def _finish(run: Run, target: Path, model: TAD, progress: _Progress, precision: 
     record = asdict(run) | {
         "run": target.name,
         "start": [stored(earlier).folder.name for earlier in run.start],
-        "net": run.net(),
+        "net": run.net.chains(),
         "params": model.parameters_count,
         "recipe_version": RECIPE_VERSION[run.recipe],
         "data": {n: {"images": len(datasets.load(n)), "fingerprint": datasets.fingerprint(n)} for n in run.train},

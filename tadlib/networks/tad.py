@@ -89,12 +89,11 @@ class TAD(nn.Module):
         super().__init__()
         check(spec)
         self.spec = spec
-        code = 1 if spec.task == "colour" else 3  # channels of X_SLR
         self.encoder = Chain(spec.encoder, 3) if spec.encoder else None
         if spec.vsr:
             self.decoder = SOFVSR(spec.vsr)
         else:
-            self.decoder = Chain(spec.decoder, 1 if spec.luma else spec.frames * code) if spec.decoder else None
+            self.decoder = Chain(spec.decoder, spec.seen) if spec.decoder else None
         if spec.start == "zero":
             for chain in filter(None, (self.encoder, self.decoder)):
                 nn.init.zeros_(chain.last_conv().weight)

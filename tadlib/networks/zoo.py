@@ -45,6 +45,20 @@ class Spec:
         return "y" if self.task == "colour" else "bicubic"
 
     @property
+    def code(self) -> int:
+        """Channels of X_SLR."""
+        return 1 if self.task == "colour" else 3
+
+    @property
+    def seen(self) -> int:
+        """Channels that the decoder sees."""
+        return 1 if self.luma else self.frames * self.code
+
+    def chains(self) -> dict[str, str]:
+        """What decides which layers there are: a run records it."""
+        return {"encoder": self.encoder, "decoder": self.decoder, "skip": self.skip}
+
+    @property
     def vsr(self) -> int:
         """The scale of the SOF-VSR that is the decoder ("sofvsr4"), 0 where it is a chain of words."""
         return int(self.decoder.removeprefix("sofvsr")) if self.decoder.startswith("sofvsr") else 0
@@ -122,14 +136,12 @@ def spec(name: str, **changes) -> Spec:
 
 def check(spec: Spec) -> None:
     """Raises BadInput where a row cannot be built, or would not give images of the right size and channels."""
-    code = 1 if spec.task == "colour" else 3  # channels of X_SLR
     if spec.task not in ("sr", "colour") or spec.skip not in SKIPS:
         raise BadInput(f"network {spec.name}: task {spec.task!r}, skip {spec.skip!r}; there are tasks sr and colour,"
                        f" and skips {', '.join(SKIPS)}")
     if not (spec.vsr or spec.head):  # SOF-VSR is no chain, and scores of colour bins are no image
         large = (1 if spec.luma else 3, 1 if spec.luma else spec.step)
-        seen = 1 if spec.luma else spec.frames * code
-        parts = (("encoder", spec.encoder, 3, (code, 1 / spec.step)), ("decoder", spec.decoder, seen, large))
+        parts = (("encoder", spec.encoder, 3, (spec.code, 1 / spec.step)), ("decoder", spec.decoder, spec.seen, large))
         for part, chain, channels, wanted in parts:
             try:
                 found = layers(chain, channels)[-1][2:] if chain else wanted
