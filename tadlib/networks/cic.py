@@ -14,22 +14,21 @@ import warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
-from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
-from tadlib import datasets
-from tadlib.images import to_float, ycbcr_to_rgb
+from tadlib.pixels import ycbcr_to_rgb
 
 GRID = 10  # width of a bin in a and b
 NEAREST, SIGMA = 5, 5.0  # of the soft target
 TEMPERATURE = 0.38
-LAMBDA = 0.5  # share of the uniform distribution in the rebalancing
 SIZE = 4  # the net predicts at a quarter of the size, as theirs does
 
 
 @functools.cache
 def bins() -> Tensor:
     """The bins of the ab plane that 8-bit RGB reaches: centres (260, 2), float32."""
+    from skimage.color import rgb2lab  # here, so that other networks do without scikit-image
+
     axis = np.arange(0, 256, 5)
     rgb = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) / 255
     reached = np.unique(np.round(rgb2lab(rgb)[:, 1:] / GRID).astype(int), axis=0)
@@ -38,6 +37,8 @@ def bins() -> Tensor:
 
 def to_lab(rgb: Tensor) -> Tensor:
     """RGB (B, 3, H, W) in [0, 1] -> CIELAB (B, 3, H, W), L in 0..100."""
+    from skimage.color import rgb2lab
+
     lab = rgb2lab(rgb.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy())
     return torch.from_numpy(lab).float().permute(0, 3, 1, 2).to(rgb.device)
 
@@ -45,7 +46,8 @@ def to_lab(rgb: Tensor) -> Tensor:
 def nearest(ab: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """ab (N, 2) -> the nearest bins (N, count) and their distances, nearest first."""
     distance = torch.cdist(ab, bins().to(ab.device))
-    return tuple(reversed(distance.topk(count, largest=False)))
+    near = distance.topk(count, largest=False)
+    return near.indices, near.values
 
 
 def soft_targets(ab: Tensor) -> Tensor:
@@ -61,31 +63,10 @@ def small_ab(rgb: Tensor) -> Tensor:
     return to_lab(F.avg_pool2d(rgb, SIZE))[:, 1:].permute(0, 2, 3, 1).reshape(-1, 2)
 
 
-@functools.lru_cache(maxsize=2)
-def rebalancing(names: tuple[str, ...]) -> Tensor:
-    """A weight for each bin (Q,): rare colours of the training images count more; 1 on average over their pixels."""
-    count = torch.zeros(len(bins()))
-    for name in names:
-        for image in datasets.load(name).values():
-            index = nearest(small_ab(to_float(image)), 1)[0][:, 0]
-            count += torch.bincount(index, minlength=len(count))
-    p = count / count.sum()
-    near = torch.exp(-torch.cdist(bins(), bins()) ** 2 / (2 * SIGMA**2))
-    smooth = (near / near.sum(1, keepdim=True)) @ p
-    weight = 1 / ((1 - LAMBDA) * smooth + LAMBDA / len(p))
-    return weight / (p * weight).sum()
-
-
-def loss(logits: Tensor, hr: Tensor, names: tuple[str, ...]) -> Tensor:
-    """Rebalanced cross-entropy of logits (B, Q, H/4, W/4) against the colours of X_GT (B, 3, H, W) -> scalar."""
-    target = soft_targets(small_ab(hr))  # (N, Q)
-    weight = rebalancing(names).to(hr.device)[target.argmax(1)]
-    scores = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]).float()
-    return -(weight * (target * scores.log_softmax(1)).sum(1)).mean()
-
-
-def colours(logits: Tensor, y: Tensor) -> Tensor:
+def coloured(logits: Tensor, y: Tensor) -> Tensor:
     """The annealed mean of logits (B, Q, h, w) as colours of Y (B, 1, H, W) -> RGB (B, 3, H, W), without gradient."""
+    from skimage.color import lab2rgb
+
     p = (logits.detach().float() / TEMPERATURE).softmax(1)  # (B, Q, h, w)
     ab = torch.einsum("bqhw,qc->bchw", p, bins().to(p.device))
     ab = F.interpolate(ab, y.shape[-2:], mode="bilinear")  # (B, 2, H, W)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tadlib.images import pad_to_multiple
+from tadlib.pixels import pad_to_multiple
 
 SLOPE = 0.1  # of the leaky ReLU
 
@@ -135,9 +135,10 @@ class SOFVSR(nn.Module):
             outputs.append(block(outputs[-1]))
         return F.pixel_shuffle(self.tail(self.bottleneck(torch.cat(outputs, 1))), self.scale), flows
 
-    def inner_convolutions(self) -> list[nn.Parameter]:
+    def inner_convolutions(self) -> list[Tensor]:
         """The weights that Muon orthogonalises: those inside the dense blocks."""
-        return [m.weight for b in self.modules() if isinstance(b, DenseBlock) for m in b.dense]
+        blocks = (b for b in self.modules() if isinstance(b, DenseBlock))
+        return [m.weight for b in blocks for m in b.dense if isinstance(m, nn.Conv2d)]
 
     @torch.no_grad()
     def multiply_adds(self) -> float:
@@ -153,35 +154,3 @@ class SOFVSR(nn.Module):
         parts = F.pixel_unshuffle(flow, self.scale) / self.scale  # (B, 2 n, h, w), in LR pixels
         parts = parts.view(b, 2, n, h, w).transpose(1, 2).reshape(b * n, 2, h, w)
         return warp(frame.repeat_interleave(n, 0), parts).view(b, n, h, w)
-
-
-def total_variation(flow: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring flow vectors, (B, 2, H, W) -> scalar."""
-    return flow.diff(dim=3).abs().mean() + flow.diff(dim=2).abs().mean()
-
-
-def flow_loss(flows: Flows, neighbour: Tensor, centre: Tensor, neighbour_hr: Tensor, centre_hr: Tensor) -> Tensor:
-    """How badly the neighbour, moved along the flow, matches the centre, at three levels (Wang et al., section III-D).
-
-    Frames are LR (B, 1, h, w) and HR (B, 1, H, W). MSE plus 0.01 of the flow's variation; level 2 counts a quarter,
-    level 1 an eighth.
-    """
-    def level(flow: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        size = flow.shape[-2:]
-        x, y = (F.interpolate(i, size, mode="bilinear", antialias=True) if i.shape[-2:] != size else i for i in (x, y))
-        return F.mse_loss(warp(x, flow), y) + 0.01 * total_variation(flow)
-
-    return (level(flows.hr, neighbour_hr, centre_hr) + 0.25 * level(flows.lr, neighbour, centre)
-            + 0.125 * level(flows.half, neighbour, centre))
-
-
-def sofvsr_loss(model: SOFVSR, frames: Tensor, frames_hr: Tensor) -> Tensor:
-    """MSE of the HR centre frame plus 0.01 of the mean flow loss of both neighbours.
-
-    frames: LR Y (B, 3, h, w); frames_hr: (B, 3, H, W).
-    """
-    sr, flows = model.with_flows(frames)
-    sr = sr.float()
-    lr, hr = frames.split(1, dim=1), frames_hr.split(1, dim=1)
-    motion = sum(flow_loss(flow, lr[n], lr[1], hr[n], hr[1]) for flow, n in zip(flows, (0, 2), strict=True)) / 2
-    return F.mse_loss(sr, hr[1]) + 0.01 * motion

@@ -6,10 +6,15 @@ takes all weights of one shape at once. On 2-D weights it agrees with torch's (a
 """
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+from tadlib.networks import TAD
+from tadlib.run import Run
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # the quintic whose iteration drives all singular values towards 1
 
@@ -40,11 +45,11 @@ class Muon(torch.optim.Optimizer):
     Each update is lr * 0.2 * sqrt(max(rows, columns)) times the orthogonalised momentum (Liu et al. 2025).
     """
 
-    def __init__(self, params, lr: float = 3e-3, momentum: float = 0.95):
+    def __init__(self, params: Iterable[Tensor], lr: float = 3e-3, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             shapes = defaultdict(list)
             for p in group["params"]:
@@ -56,6 +61,7 @@ class Muon(torch.optim.Optimizer):
     def _step(self, params: list[Tensor], lr: float, momentum: float) -> None:
         directions = []
         for p in params:
+            assert p.grad is not None
             state = self.state[p]
             if not state:
                 state["momentum"] = torch.zeros_like(p)
@@ -65,3 +71,24 @@ class Muon(torch.optim.Optimizer):
         rate = lr * 0.2 * max(update.shape[-2:]) ** 0.5
         for p, u in zip(params, update, strict=True):
             p.sub_(u.view(p.shape).to(p.dtype), alpha=rate)
+
+
+def make_optimizers(run: Run, net: TAD) -> list[torch.optim.Optimizer]:
+    """Of the run's recipe: Adam as printed (report, section 4), or Muon for what lies inside and Adam for the rest."""
+    learning = [p for p in net.parameters() if p.requires_grad]
+    if run.recipe == "report":
+        return [torch.optim.Adam(learning, lr=4e-4 * run.rate, betas=(0.9, 0.999), eps=1e-8)]
+    inner = [p for p in net.inner_convolutions() if p.requires_grad]
+    rest = [p for p in learning if not any(p is i for i in inner)]
+    muon = [Muon(inner, lr=2e-3 * run.rate)] if inner else []  # a chain of two convolutions has no inner one
+    return [*muon, torch.optim.Adam(rest, lr=6e-4 * run.rate)]
+
+
+def schedule(run: Run, step: int) -> float:
+    """Learning rate at a step as a fraction of the recipe's."""
+    if run.recipe == "report":  # x0.25 at epochs 20, 100, 200 of 500 (the public code), scaled to the run's length
+        return 0.25 ** sum(step >= run.steps * epoch / 500 for epoch in (20, 100, 200))
+    warm = min(100, run.steps // 5)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, run.steps - warm)))

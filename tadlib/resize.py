@@ -1,7 +1,7 @@
-"""X_GD, the ordinary small image that X_SLR has to resemble, and the ordinary ways back up (report, section 3.3).
+"""The ordinary ways down and up.
 
-All resizing is antialiased: torch's bicubic with antialias has a = -0.5, the kernel of MATLAB and Pillow, in
-which the benchmarks are made. (Without antialias a = -0.75 and the small image aliases: many dB lost.)
+All resizing is antialiased: torch's bicubic with antialias has a = -0.5, the kernel of MATLAB and Pillow, in which the
+benchmarks are made. (Without antialias a = -0.75 and the small image aliases: many dB lost.)
 """
 from __future__ import annotations
 
@@ -9,19 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tadlib.images import rgb_to_y
-
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos")
-
-
-def guidance(hr: Tensor, scale: int, kind: str = "bicubic") -> Tensor:
-    """X_GD of an HR batch (B, 3, H, W): the image (B, 3, H/scale, W/scale), or Y (B, 1, H, W) for kind "y".
-
-    Clamped to [0, 1]; H and W must be multiples of scale.
-    """
-    if kind == "y":
-        return rgb_to_y(hr)
-    return downscale(hr, scale, kind).clamp(0, 1)
 
 
 def downscale(x: Tensor, scale: int, kind: str = "bicubic") -> Tensor:

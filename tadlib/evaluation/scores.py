@@ -1,0 +1,79 @@
+"""The scores of a run: what its scores.csv holds, what is missing measured, means, and a check by measuring again."""
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from tadlib.channel import Channel
+from tadlib.data import sets as data
+from tadlib.errors import BadInput
+from tadlib.evaluation.protocol import KINDS, score
+from tadlib.files import replacing
+from tadlib.stored import Trained
+
+MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y",
+            "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]  # what a run's scores.csv holds
+COLUMNS = ["run", "model", "params", "task", "recipe", "skip", "guidance", "epsilon", "seed", "steps", *MEASURED]
+
+
+def scores(trained: Trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",), scale: int | None = None,
+           kinds: tuple[str, ...] = KINDS, draws: int = 1, measure: bool = True) -> pd.DataFrame:
+    """The rows of a trained run for these sets and channels at its scale or another, in COLUMNS.
+
+    Stored rows are read; what is missing is measured (unless `measure` is False), if the set is here, and stored
+    beside them. Raises BadInput for a channel that is none, and for damaged scores.
+    """
+    path = trained.folder / "scores.csv"
+    rows, run = read(path), trained.run
+    scale = scale or run.scale
+    channels = tuple(str(Channel.parse(c)) for c in channels)
+    network = None
+    for name in sets:
+        here = rows[(rows["set"] == name) & (rows["kind"] == "SHRT") & (rows["scale"] == scale)]
+        known = here.groupby("channel")["draw"].nunique()
+        missing = tuple(c for c in channels if known.get(c, 0) < (draws if Channel.parse(c).sigma else 1))
+        if not measure or not missing or not data.is_here(name):
+            continue
+        network = network or trained.network()
+        new = score(network, data.load(name), scale, run.guide, missing, kinds, draws)
+        new = new.assign(scale=scale, set=name).reindex(columns=MEASURED).round(4)
+        rows = read(path)  # again: another process may have measured something else meanwhile
+        rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
+        rows = rows.drop_duplicates(["set", "image", "kind", "channel", "draw", "scale"], keep="last")
+        with replacing(path) as temporary:
+            rows.to_csv(temporary, index=False)
+    asked = rows["set"].isin(sets) & rows["channel"].isin((*channels, "8bit")) & (rows["scale"] == scale)
+    rows = rows[asked].reset_index(drop=True)
+    if not len(rows):
+        return rows.reindex(columns=COLUMNS)
+    return rows.assign(run=trained.folder.name, model=run.model, params=trained.record["params"], task=run.net.task,
+                       recipe=run.recipe, skip=run.net.skip, guidance=run.guide, epsilon=run.epsilon,
+                       seed=run.seed, steps=run.steps)[COLUMNS]
+
+
+def read(path: Path) -> pd.DataFrame:
+    """What a scores.csv holds, in MEASURED; no rows where there is none. Raises BadInput where it is damaged."""
+    if not path.exists():
+        return pd.DataFrame(columns=MEASURED)
+    try:
+        text = path.read_bytes()
+        if not text.endswith(b"\n"):
+            raise ValueError("it breaks off")
+        rows = pd.read_csv(io.BytesIO(text), dtype={"image": str, "set": str, "kind": str, "channel": str})
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    numbers = rows.columns.intersection(["scale", "pixels", "draw", "psnr_rgb", "psnr_y", "lr_bytes"])
+    if not {"set", "image", "kind", "channel"} <= set(rows) or not all(is_numeric_dtype(rows[c]) for c in numbers):
+        raise BadInput(f"{path}: damaged (not the scores of a run)")
+    return rows.reindex(columns=MEASURED)  # older ones lack a column
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over images of every measure, a row for each run, set, kind, channel and draw; PSNR capped at 100 dB."""
+    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma", "draw"]
+    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
+    rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
+    return rows.groupby(keys, sort=False)[measures].mean().reset_index()
