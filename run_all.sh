@@ -6,6 +6,7 @@ usage() {
     cat <<'EOF'
 usage: ./run_all.sh [--profile smoke|cpu|gpu] [--only 01]... [--retrain]
        ./run_all.sh --test
+       ./run_all.sh --wheel
        ./run_all.sh --help
 
 Runs every notebook and names the figures, tables and pages that it made. Needs Python 3.11 to 3.13 and nothing else:
@@ -17,13 +18,20 @@ installed into .venv, once.
                   gpu:   the long schedules
   --only NUMBER   only the notebook whose name starts with NUMBER, e.g. 01; may be given more than once
   --retrain       train again instead of loading
-  --test          lint, tests, and all notebooks at the smoke profile; takes no further option
+  --test          lint, types, tests, and all notebooks at the smoke profile; takes no further option
+  --wheel         builds dist/tadlib-VERSION-py3-none-any.whl: the commands with their models, for any other Python;
+                  takes no further option
   --help          this text
 
 environment variables:
-  TAD_DATA         folder of the image sets (default: data/ of the project, and the bundled sample)
-  TAD_RESULTS      where runs, figures and tables go (default: results/)
-  TAD_CHECKPOINTS  where unfinished trainings wait (default: build/checkpoints/)
+  TAD_DATA               folder of the image sets (default: data/ of the project, and the bundled sample)
+  TAD_RESULTS            where runs, figures and tables go (default: results/)
+  TAD_CHECKPOINTS        where unfinished trainings wait (default: build/checkpoints/)
+  TAD_MODELS             a folder of models to look in first, each a folder with record.json and weights.safetensors
+  TAD_PRECISION          32-true or bf16-mixed, for training (default: what is faster here)
+  TAD_UNTIL              seconds since 1970 at which a training stops and leaves its checkpoint
+  TAD_CHECKPOINT_SECONDS between two checkpoints of a training (default: 60)
+  TAD_NO_TRAINING        if set, what is not stored is an error and is not trained
 EOF
 }
 
@@ -44,7 +52,7 @@ check_options() {  # everything that can be wrong with them is said here, before
                     *) shift ;;
                 esac ;;
             --retrain) ;;
-            --test) fail 2 "--test takes no further option" ;;
+            --test | --wheel) fail 2 "$1 takes no further option" ;;
             *) fail 2 "unknown option $1 (--help lists them)" ;;
         esac
         shift
@@ -63,10 +71,12 @@ from pathlib import Path
 from packaging.requirements import Requirement  # comes with matplotlib
 
 root = Path(sys.argv[1]).resolve()
-assert Path(find_spec("tadlib").origin).resolve().parent.parent == root
+for package in "tadlib", "workbook":
+    assert Path(find_spec(package).origin).resolve().parent.parent == root
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-for need in map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"]):
-    assert version(need.name) in need.specifier
+needs = [*project["dependencies"], *(need for extra in project["optional-dependencies"].values() for need in extra)]
+for need in map(Requirement, needs):  # [workbook] and [dev] are all there is: the first asks for the other extras
+    assert need.name == project["name"] or version(need.name) in need.specifier
 EOF
 }
 
@@ -100,13 +110,13 @@ install_project() {  # into .venv, unless nothing changed since the last time
 
 install_with_uv() {
     command -v uv >/dev/null || return
-    uv pip install -q --python .venv/bin/python -c constraints.txt -e '.[dev]' && return
+    uv pip install -q --python .venv/bin/python -c constraints.txt -e '.[workbook,dev]' && return
     echo "uv could not (see above); trying pip, which reads its own configuration of mirrors and certificates ..."
     return 1
 }
 
 install_with_pip() {  # -qq: errors are still shown
-    .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+    .venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[workbook,dev]'
 }
 
 heading() { printf '\n== %s\n' "$*"; }
@@ -118,27 +128,41 @@ run_tests() {
     heading "lint"
     "$python" -m ruff check .
 
+    heading "types"
+    "$python" -m mypy
+
     heading "tests"
     OMP_NUM_THREADS=1 "$python" -m pytest -q tests "${parallel[@]}"
 
     heading "every notebook at the smoke profile"
-    "$python" -m tadlib batch --profile smoke
+    "$python" -m workbook batch --profile smoke
 
     heading "the executed notebooks give the same again, from what the smoke run stored"
-    OMP_NUM_THREADS=1 TAD_PROFILE=smoke TAD_NO_TRAINING=1 \
+    OMP_NUM_THREADS=1 TAD_NO_TRAINING=1 \
         "$python" -m pytest -q --nbval --nbval-current-env build/smoke "${parallel[@]}" -p no:cacheprovider
 
     heading "the committed notebooks show what the committed results say"
-    OMP_NUM_THREADS=1 TAD_NO_TRAINING=1 env -u TAD_DATA -u TAD_RESULTS -u TAD_PROFILE \
+    OMP_NUM_THREADS=1 TAD_NO_TRAINING=1 env -u TAD_DATA -u TAD_RESULTS \
         "$python" -m pytest -q --nbval --nbval-current-env notebooks "${parallel[@]}" -p no:cacheprovider
 
     heading "all passed"
 }
 
-tests=no
-if [ "$*" = --test ]; then tests=yes; else check_options "$@"; fi
+build_wheel() {
+    local python=$1 wheel
+    rm -f dist/tadlib-*.whl
+    "$python" -m pip --disable-pip-version-check wheel -q . --no-deps --no-build-isolation -w dist
+    wheel=$(echo dist/tadlib-*.whl)
+    echo "$wheel: $(wc -c <"$wheel" | awk '{ printf "%.1f MB", $1 / 1e6 }')"
+}
 
-for name in TAD_DATA TAD_RESULTS TAD_CHECKPOINTS; do  # relative to where the user stands, so before the cd
+mode=batch
+case $* in
+    --test | --wheel) mode=$1 ;;
+    *) check_options "$@" ;;
+esac
+
+for name in TAD_DATA TAD_RESULTS TAD_CHECKPOINTS TAD_MODELS; do  # relative to where the user stands, so before the cd
     value=${!name:-}
     case $value in '' | /*) ;; *) export "$name=$PWD/$value" ;; esac
 done
@@ -151,8 +175,8 @@ if [ "${VIRTUAL_ENV:-}" = "$PWD/.venv" ] || ! is_ready python; then
     python=$PWD/.venv/bin/python
 fi
 
-if [ $tests = yes ]; then
-    run_tests "$python"
-else
-    exec "$python" -m tadlib batch "$@"
-fi
+case $mode in
+    --test) run_tests "$python" ;;
+    --wheel) build_wheel "$python" ;;
+    *) exec "$python" -m workbook batch "$@" ;;
+esac

@@ -12,15 +12,15 @@ from pathlib import Path
 
 MAKE = """
 import sys
-from tadlib import clips
-from tadlib.datasets import load
-from tadlib.guidance import upscale
-from tadlib.images import to_codes, to_float
+from tadlib.data.sets import load
+from tadlib.pixels import pan, to_array, to_codes, to_float
+from tadlib.resize import upscale
+from tadlib.tool.video import Writer
 path, count = sys.argv[1], int(sys.argv[2])
 photo = to_codes(upscale(to_float(load("Sample")["coffee"]), 2))[0]
-with clips.Writer(path) as writer:
-    for frame in clips.pan(photo, count, (240, 320), (1, 2)):
-        writer.write(frame)
+with Writer(path) as writer:
+    for frame in pan(photo, count, (240, 320), (1, 2)):
+        writer.write(to_array(frame))
 """
 
 

@@ -4,44 +4,37 @@ Both sides train the same network on the same batches, held in memory; the plain
 default memory layout, Adam. Prints seconds a step (median) and the ratio.
 """
 import argparse
+import itertools
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from tadlib import studies
+from tadlib import machine
 from tadlib.channel import send
-from tadlib.guidance import guidance
 from tadlib.losses import latent_loss, task_loss
-from tadlib.runs import machine
-from tadlib.training import Pass, fastest_precision, make_optimizers
+from tadlib.run import Run
+from tadlib.tasks import guidance
+from tadlib.training.loop import Trainer
+from workbook import studies
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def ours(run):
-    net = run.build().to(DEVICE, memory_format=torch.channels_last)
-    step, optimizers = Pass(run, net), make_optimizers(run, net)
-    fast = fastest_precision(DEVICE) == "bf16-mixed"
-
-    def train(codes):
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=fast):
-            hr, guide, slr, shr = step(codes, 0)
-        (task_loss(shr, hr) + run.beta * latent_loss(slr, guide).loss).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    return train
+DEVICE = machine.best_device()
+Step = Callable[[Tensor], object]  # trains on a batch of codes
 
 
-def plain(run):
+def ours(run: Run) -> Step:
+    trainer, count = Trainer(run), itertools.count()
+    return lambda codes: trainer.step(codes, next(count))
+
+
+def plain(run: Run) -> Step:
     net = run.build().to(DEVICE)
     optimizer = torch.optim.Adam(net.parameters(), lr=4e-4)
 
-    def train(codes):
-        hr = codes.float() / 255
+    def train(codes: Tensor) -> None:
+        hr = codes.to(DEVICE).float() / 255
         guide = guidance(hr, run.scale)
         slr = net.encode(hr, run.scale, guide)
         shr = net.decode(send(slr), run.scale)
@@ -53,7 +46,7 @@ def plain(run):
     return train
 
 
-def seconds(train, codes):
+def seconds(train: Step, codes: Tensor) -> float:
     start = time.perf_counter()
     train(codes)
     if DEVICE.type == "cuda":
@@ -66,11 +59,11 @@ if __name__ == "__main__":
     parser.add_argument("--runs", nargs="+", default=["aetad", "tool_x4"])
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
-    print(machine(), "precision:", fastest_precision(DEVICE))
+    print(machine.facts(), "precision:", machine.fastest_precision(DEVICE))
     for name in options.runs:
-        run = studies.run(name)
+        run = studies.named(name)
         shape = (run.batch, 3, run.patch, run.patch)
-        codes = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+        codes = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         sides = {"ours": ours(run), "plain fp32": plain(run)}
         times = {side: [] for side in sides}
         for n in range(options.steps + 2):

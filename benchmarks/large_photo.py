@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from clip_memory import peak
 
-from tadlib.runs import machine
+from tadlib import machine
 
 MAKE = """
 import sys
@@ -40,7 +40,7 @@ if __name__ == "__main__":
                 memory = peak("-m", "tadlib", command, source, target, "--model", model) * 2**20 / 1e9
                 seconds = time.perf_counter() - start
                 rows.append({"model": model, "command": command, "megapixels": options.size[0] * options.size[1] / 1e6,
-                             "peak GB": round(memory, 2), "seconds": round(seconds), **machine()})
+                             "peak GB": round(memory, 2), "seconds": round(seconds), **machine.facts()})
                 print(f"{model:10} {command:9} {memory:.2f} GB, {seconds:.0f} s", flush=True)
     if options.keep:
         pd.DataFrame(rows).to_csv(options.keep, index=False)

@@ -14,8 +14,9 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TAD_RESULTS": folder, "TAD_CHECKPOINTS": folder}
-        from tadlib.runs import Run, machine
-        from tadlib.training import fit
+        from tadlib import machine
+        from tadlib.run import Run
+        from tadlib.training.fit import fit
 
         curves = {}
         for recipe, beta in (("report", 0.1), ("modern", 0.02)):  # the report's alpha : beta is 10 : 1
@@ -23,7 +24,7 @@ if __name__ == "__main__":
             trained = fit(run)
             curves[recipe] = trained.history
             print(f"{recipe}: {trained.record['minutes']} minutes")
-        print(machine(), f"data: {', '.join(trained.run.train)}")
+        print(machine.facts(), f"data: {', '.join(trained.run.train)}")
     goal = curves["report"]["held_out_shr"].iloc[-1]
     last = curves["modern"]["held_out_shr"].iloc[-1]
     print(f"after {options.steps} steps: report {goal:.2f} dB, modern {last:.2f} dB on held-out crops")

@@ -3,12 +3,13 @@ import time
 
 import numpy as np
 
-from tadlib import datasets, report, studies
-from tadlib.viewer import explorer
+from tadlib.data import sets
+from workbook import studies
+from workbook.viewer import explorer
 
-pictures = {"astronaut": datasets.load("Sample")["astronaut"]}  # 512x512, of which the explorer shows the middle
+pictures = {"astronaut": sets.load("Sample")["astronaut"]}  # 512x512, of which the explorer shows the middle
 for name in ("eps_0", "tool_x4"):
-    viewer = explorer({name: report.stored(name)}, pictures, studies.SIGMAS)
+    viewer = explorer({name: studies.trained(name)}, pictures, studies.SIGMAS)
     seconds = []
     for sigma in studies.SIGMAS:
         start = time.perf_counter()

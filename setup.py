@@ -1,0 +1,42 @@
+"""What pyproject.toml cannot say: the wheel carries the tool's models, an editable install has the workbook too."""
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import SetupError
+
+MODELS = ("tool_x4", "tool_x2", "tool_color", "robust", "joint_x4")
+PARTS = ("record.json", "scores.csv", "weights.safetensors")
+RUNS = Path("results", "cpu", "runs")
+
+
+class WithModels(build_py):
+    def run(self):
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)  # else an older build's files would come along
+        super().run()
+        if not self.editable_mode:
+            for folder in map(self.stored, MODELS):
+                for part in PARTS:
+                    place = Path(self.build_lib, "tadlib", "models", folder.name, part)
+                    self.mkpath(str(place.parent))
+                    self.copy_file(str(folder / part), str(place))
+
+    @staticmethod
+    def stored(name: str) -> Path:
+        """The folder of a stored run: its name and a hash."""
+        found = [f for f in RUNS.glob(f"{name}-*") if all((f / part).is_file() for part in PARTS)]
+        if len(found) != 1:
+            raise SetupError(f"{RUNS / name}-*: {len(found)} complete runs there, the wheel carries exactly one")
+        return found[0]
+
+
+class WithWorkbook(editable_wheel):
+    def run(self):
+        self.distribution.packages += find_packages(include=["workbook", "workbook.*"])
+        super().run()
+
+
+setup(cmdclass={"build_py": WithModels, "editable_wheel": WithWorkbook})

@@ -1,0 +1,142 @@
+"""The whole workbook at once: plan, train what is missing, execute the notebooks, verify, write pages."""
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tadlib import stored
+from tadlib.data import sets
+from tadlib.errors import BadInput
+from tadlib.evaluation.protocol import score
+from tadlib.evaluation.scores import read as read_scores
+from tadlib.evaluation.scores import scores
+from tadlib.run import Run
+from tadlib.settings import ROOT, results
+from tadlib.stored import Trained, is_trained, on_this_machine
+from tadlib.training.fit import fit
+from workbook import site, studies
+from workbook.speed import seconds_per_step
+
+
+def notebooks(only: Sequence[str]) -> list[Path]:
+    """The numbered notebooks, or those whose names start with one of `only`; the report, which reads what the others
+    made, comes last. Raises BadInput where one has none.
+    """
+    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"), key=lambda n: (n.stem == site.REPORT, n.name))
+    for start in only:
+        if not any(n.name.startswith(start) for n in every):
+            raise BadInput(f"--only {start}: no such notebook; there are {', '.join(n.stem for n in every)}")
+    return [n for n in every if not only or n.name.startswith(tuple(only))]
+
+
+def batch(profile: str = "cpu", only: Sequence[str] = (), retrain: bool = False) -> int:
+    """Everything `./run_all.sh` does once the environment stands; 0, or 1 where a notebook failed. Raises BadInput."""
+    started = time.time()
+    chosen = notebooks(only)
+    wanted = {run.name: run for n in chosen for run in studies.needed(n.stem, profile)}
+    _train(list(wanted.values()), retrain)
+    executed = []
+    for number, notebook in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] {notebook.name}", end=" ", flush=True)
+        start = time.time()
+        out = ROOT / "build" / profile / notebook.name
+        trouble = _execute(notebook, out, profile)
+        if trouble:
+            print(f"\nFAILED {notebook.relative_to(ROOT)}, {trouble}\nas far as it came: {out}", file=sys.stderr)
+            return 1
+        executed.append(out)
+        print(f"- {time.time() - start:.0f} s", flush=True)
+    for name, run in tqdm(wanted.items(), desc="verifying stored scores", disable=None, leave=False):
+        trained = fit(run)
+        if trained.has_weights and (worst := verify(trained)) >= 5e-5:  # below that it would print as zero
+            print(f"verified {name}: a fresh score differs by at most {worst:.4f} dB from the stored one")
+    print(f"verified {len(wanted)} runs")
+    pages = site.build(executed, ROOT / "build" / profile / "site")
+    _name("figures", sorted((results(profile) / "figures").glob("*.*")), started)
+    _name("tables", sorted((results(profile) / "tables").glob("*.csv")), started)
+    _name("pages", pages, started)
+    print(f"done in {time.time() - started:.0f} s; start reading at {pages[-1]}")
+    return 0
+
+
+def _train(runs: list[Run], retrain: bool) -> None:
+    """Train (and score) what is missing, after saying how long that will take."""
+    plan = list(map(on_this_machine, runs))
+    plan = [run for run in plan if (retrain and run.trains) or not is_trained(run)]
+    plan = list(dict.fromkeys(run for wanted in plan for run in (*_missing_starts(wanted), wanted)))
+    minutes = {run.name: run.steps * seconds_per_step(run) / 60 for run in plan if run.trains}
+    if minutes:
+        print(f"to train: {len(minutes)} runs, about {sum(minutes.values()):.0f} minutes on this machine")
+        for run in plan:
+            if run.name in minutes:
+                print(f"  {run.name:16} {run.model} x{run.scale}, {run.steps} steps, about {minutes[run.name]:.1f} min")
+    else:
+        print("nothing to train: every run is stored")
+    for run in plan:
+        fit(run, retrain)
+    for trained in tqdm(list(map(stored.of, runs)), desc="scoring", disable=None, leave=False):
+        if trained.has_weights:
+            for wanted in studies.scoring(trained.run):
+                scores(trained, *wanted)
+
+
+def _missing_starts(run: Run) -> list[Run]:
+    """What a run starts from and is not trained, in the order in which it has to be."""
+    missing = [s for s in map(on_this_machine, run.start) if not is_trained(s)]
+    return [each for s in missing for each in (*_missing_starts(s), s)]
+
+
+def _execute(notebook: Path, out: Path, profile: str) -> str | None:
+    """Run one notebook with papermill; what went wrong, in one line with the cell, or None."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(str(notebook), str(out), parameters={"profile": profile}, kernel_name="python3",
+                                   progress_bar=False, extra_arguments=["--log-level=ERROR"])
+    except PapermillExecutionError as error:
+        first = error.source.strip().splitlines()[0] if error.source.strip() else ""
+        return f"cell {error.exec_count} ({first}): {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead or missing kernel, an unreadable notebook
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _name(what: str, paths: list[Path], since: float) -> None:
+    """Say what was made, fresh files first told apart from those that were there and are the same."""
+    fresh = sum(p.stat().st_mtime >= since for p in paths)
+    print(f"{what}: {len(paths)} ({fresh} written now)")
+    for path in paths:
+        print(f"  {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
+
+
+def verify(trained: Trained, tolerance: float = 0.01) -> float:
+    """Score the sample (or Set5, where it is) afresh and hold it against what is stored: the largest deviation in dB.
+
+    Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
+    """
+    rows = read_scores(trained.folder / "scores.csv")
+    rows = rows[rows["scale"] == trained.run.scale]
+    known = [n for n in ("Set5", "Sample", "SampleCrop", "SampleClip") if sets.is_here(n) and (rows["set"] == n).any()]
+    if not known:
+        raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
+    rows = rows[rows["set"] == known[0]]
+    channel = rows.loc[rows["kind"] == "SHRT", "channel"].iloc[0]
+    rows = rows[(rows["channel"] == channel) & rows["kind"].isin(["SHRT", "SLR"])]
+    fresh = score(trained.network(), sets.load(known[0]), trained.run.scale, trained.run.guide, (channel,),
+                  ("SHRT", "SLR"))
+    fresh = fresh[fresh["draw"].isin(rows["draw"])]
+    both = rows.merge(fresh, on=["image", "kind", "channel", "draw"], suffixes=("", "_now"))
+    if not len(both) == len(fresh) == len(rows):
+        raise BadInput(f"{trained.folder.name}: the stored scores on {known[0]} are of other images than are here "
+                       "(--retrain makes them anew)")
+    worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
+    if not worst.max() <= tolerance:
+        raise BadInput(f"{trained.folder.name}: stored scores on {known[0]} are off by {worst.max():.3f} dB; "
+                       "weights and scores do not belong together (--retrain makes both anew)")
+    return float(worst.max())

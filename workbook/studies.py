@@ -1,0 +1,300 @@
+"""Which runs exist, which notebook needs them, what is measured of whom. A new run is one line here.
+
+Study nets are the report's, trained equally (as many steps of the same batch: the defaults of tadlib.run.Run) and
+compared with each other. Tool nets are what a person uses, trained longer. The two are never mixed in one figure
+without saying so. The name of a run is that of its folder, so a row keeps its name once it is trained.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tadlib import stored
+from tadlib.data import sets
+from tadlib.evaluation.protocol import KINDS
+from tadlib.networks import ZOO, spec
+from tadlib.run import PROFILES, Run
+from tadlib.stored import Trained
+
+SCORED = ("Sample", *sets.TEST_SETS)
+FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
+GPU_LONGER = {"study": 10, "own": 10, "tool": 4}  # times as many steps, by family, each of twice the batch
+
+STEPS = 1200  # of batch 8 at 96x96: for every study net, on two CPU cores
+
+
+def _study(name: str, model: str = "aetad", **fields: Any) -> Run:
+    return Run(name, model, **({"steps": STEPS} | fields))
+
+
+ARCHITECTURES = ["vdsr", "no_tad", "aetad_very_small", "aetad_small", "aetad", "aetad_skip", "aetad_skip2",
+                 "aetad_large", "aetad_very_large", "aetad_direct4", "conv_only", "conv_only_large",
+                 "conv_only_very_large", "conv_only_very_large2"]
+_STUDY = [
+    *(_study(name, name) for name in ARCHITECTURES),
+    _study("aetad_direct4_long", "aetad_direct4", steps=5800),  # the minutes of aetad (speed.csv: a fifth a step)
+    # the epsilon-ball, at the report's alpha : beta = 10 : 1 (at 50 : 1, all other runs, it is never reached)
+    _study("eps_0", beta=0.1),
+    *(_study(f"eps_{e}_observed", beta=0.1, epsilon=e, reading="observed") for e in (10, 20, 50, 100)),
+    *(_study(f"eps_{e:g}", beta=0.1, epsilon=e) for e in (0.5, 1, 2, 5)),
+    _study("noise_trained", beta=0.1, noise=0.1),
+    # what else the report varies, one thing at a time
+    _study("aetad_unguided", added=False),
+    _study("aetad_x2", scale=2, watch=(4,)),
+    _study("aetad_bilinear", guidance="bilinear"),
+    _study("aetad_bicubic_skip", skip="bicubic"),
+    _study("aetad_report", recipe="report", beta=0.1),
+    _study("aetad_any_scale", scales=(2, 4, 8, 16), watch=(2, 8, 16)),
+    # the spread between trainings
+    *(_study(f"{m}_seed{s}", m, seed=s) for m in ("aetad", "aetad_very_small") for s in (1, 2)),
+    *(_study(f"eps_0_seed{s}", beta=0.1, seed=s) for s in (1, 2)),
+    *(_study(f"eps_50_observed_seed{s}", beta=0.1, epsilon=50, reading="observed", seed=s) for s in (1, 2)),
+    # how much likeness costs (beta 0.02 and 0.1 stand above; epsilon = 100 % is none at all)
+    *(_study(f"aetad_beta{b}", beta=b) for b in (0.005, 0.3)),
+]
+# What the ball is good for: the tool's shape begins as bicubic, where plain L1 has a kink that it has to leave
+_KINK = [
+    *(_study(f"kink_l1_{b:g}", "tool_x4", beta=b) for b in (0.02, 0.05, 0.1, 0.2)),
+    *(_study(f"kink_ball_{e:g}", "tool_x4", beta=0.1, epsilon=e) for e in (0.5, 1, 2)),
+    *(_study(f"kink_ball_{e:g}_0.2", "tool_x4", beta=0.2, epsilon=e) for e in (0.5, 1)),
+    *(_study(f"kink_l2_{b:g}", "tool_x4", beta=b, latent="l2") for b in (0.3, 1, 5)),
+    *(_study(f"kink_hinge_{b:g}", "tool_x4", beta=b, latent="hinge", epsilon=0.8) for b in (0.1, 0.5)),
+    _study("tool_x4_report", "tool_x4", recipe="report"),
+]
+KINK = tuple(run.name for run in _KINK if run.recipe == "modern")
+# How to spend the same number of training pixels: many small patches or few large ones, in many steps or few
+_BATCHES = [Run(f"batch_{b}x{p}", "tool_x4", steps=n, batch=b, patch=p, beta=0.5, latent="l2")
+            for b, p, n in ((8, 96, 2400), (16, 96, 1200), (9, 128, 1200), (36, 64, 1200))]
+BATCHES = tuple(run.name for run in _BATCHES)
+
+
+def _colour(name: str, model: str = "color_shuffle", **fields: Any) -> Run:
+    return _study(name, model, **({"scale": 1, "patch": 64} | fields))  # these work at full size: smaller patches
+
+
+# lets the grey image leave Y before it is drawn back to it (FACTS 7)
+RISING: dict[str, Any] = {"beta_start": 0.01, "beta": 0.3}
+PUBLISHED = ("aetad_color_small", "aetad_color", "aetad_color_large", "aetad_color_very_large",
+             "conv_only_color_large")  # the report's colour family
+GUESSING = ("no_tad_color", "cic_color")  # from Y alone
+_COLOUR = [
+    *(_colour(name, name) for name in (*PUBLISHED, *GUESSING)),
+    _colour("color_shuffle", **RISING),
+    # which part of the cure cures: the shape alone, the waiting latent weight alone
+    _colour("color_shuffle_0.02"),
+    _colour("aetad_color_rising", "aetad_color", **RISING),
+    *(_colour(f"color_beta{b:g}", beta_start=0.01, beta=b) for b in (0.03, 1)),
+    # the epsilon-ball again, at 10 : 1
+    _colour("color_eps_0", beta_start=0.01, beta=0.1),
+    *(_colour(f"color_eps_{e}_observed", beta_start=0.01, beta=0.1, epsilon=e, reading="observed") for e in (10, 100)),
+    _colour("color_eps_1", beta_start=0.01, beta=0.1, epsilon=1),
+    _colour("color_noise_trained", beta_start=0.01, beta=0.1, noise=0.1),
+]
+_TOOL_X4 = Run("tool_x4", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2")
+# What happens to pictures between people; as often nothing, for the clean result counts most
+HARD = ("8bit", "8bit", "8bit", "noise:0..0.1", "jpeg:60..95", "jpeg:85..95", "jpeg:85..95", "jpeg444:60..95",
+        "webp:70..95", "resize:0.85..1.0")
+_TOOLS = [
+    _TOOL_X4,
+    replace(_TOOL_X4, name="robust", steps=3000, rate=0.5, channels=HARD, start=(_TOOL_X4,)),
+    Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
+    Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
+]
+
+def _video(name: str, model: str, **fields: Any) -> Run:
+    """Trained on three frames, of the clip that the report names and of windows that move over photographs."""
+    return _study(name, model, **({"patch": 128, "train": ("VideoTrain", "BSDS_train")} | fields))
+
+
+# The report's recipe (section 3.5): train on images; fine-tune on video frames; train SOF-VSR on the small frames
+_AETAD_VIDEO = _study("aetad_video", steps=300, rate=0.25, train=("VideoTrain",), start=(_study("aetad"),))
+_SOFVSR = _video("sofvsr", "sofvsr")
+_FROZEN = {"start": (_AETAD_VIDEO, _SOFVSR), "frozen": "decoder", "rate": 0.25}
+_VIDEO = [
+    _AETAD_VIDEO,
+    _SOFVSR,
+    _video("sofvsr_tad", "aetad_sofvsr", start=(_AETAD_VIDEO,), frozen="encoder"),
+    # what the report gave up: a trained VSR net, or the motion seen in X_SLR, as the loss
+    _video("direct", "aetad_sofvsr", steps=300, beta=0.002, **_FROZEN),
+    *(_video(f"aim_{aim}", "aetad_sofvsr", steps=200, beta=5, aim=aim, **_FROZEN) for aim in ("farneback", "flow")),
+    # encoder and decoder of three frames together, and the same where the decoder sees one frame three times
+    *(_video(name, "joint_x4", rate=0.5, beta=0.5, latent="l2", start=(_TOOL_X4,), neighbours=name == "joint_x4")
+      for name in ("joint_x4", "joint_still")),
+]
+_BASELINES = [
+    Run("bicubic", "bicubic", scale=4, steps=0, train=()),
+    Run("lanczos", "lanczos", scale=4, steps=0, train=()),
+    Run("bicubic_x2", "bicubic", scale=2, steps=0, train=()),
+    Run("grey", "grey", scale=1, steps=0, train=()),  # Y, and no colour at all
+    Run("original", "bicubic", scale=1, steps=0, train=()),  # the HR image itself, sent as JPEG and WebP
+]
+ALL = {run.name: run for run in _BASELINES + _STUDY + _KINK + _BATCHES + _COLOUR + _TOOLS + _VIDEO}
+
+# The study over epsilon: which run stands for which value. A ball that is never reached is the run without one
+# (notebook 01 shows so from its record), and not trained again.
+EPSILON: dict[str, dict[float, str]] = {
+    "observed": {0: "eps_0", 1: "eps_0", 10: "eps_10_observed", 20: "eps_20_observed", 50: "eps_50_observed",
+                 100: "eps_100_observed"},
+    "range": {0: "eps_0", 0.25: "eps_0", 0.5: "eps_0.5", 1: "eps_1", 2: "eps_2", 5: "eps_5"},
+}
+SIGMAS = (0.01, 0.02, 0.05, 0.11, 0.22, 0.33, 0.5)  # of the noise on X_SLR; the report's range, denser where it acts
+NOISES = tuple(f"noise:{s}" for s in SIGMAS)
+NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.values()), "noise_trained",
+         "tool_x4")
+VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
+RECIPES = {"aetad": ("eps_0", "aetad_report"), "tool_x4": ("kink_l1_0.02", "tool_x4_report")}  # modern, report
+SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small", "eps_0", "eps_50_observed")}
+# aetad by latent weight, down to none
+LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
+OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
+                *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
+TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4", "robust",
+           "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
+COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
+COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
+ONE_LEVEL = f"noise:{1 / 255:.5f}"
+ACCIDENTS = ("float", ONE_LEVEL, "jpeg:95", "jpeg:90", "webp:90")  # that happen to a grey image
+COLOUR_SENT = ("grey", "color_shuffle", "tool_color", "color_noise_trained")
+COLOUR_PARTS = ("aetad_color", "aetad_color_rising", "color_shuffle_0.02", "color_shuffle")  # of the cure
+COLOUR_FRONT = ("color_beta0.03", "color_eps_0", "color_shuffle", "color_beta1")
+# The robustness card: what may happen to a small image, and to whose
+CARD = ("bicubic", "no_tad", "eps_0", "eps_10_observed", "noise_trained", "tool_x4", "robust")
+HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
+           *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
+           "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
+CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
+TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
+AIMS = ("aim_farneback", "aim_flow")
+TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
+NEEDS = {  # notebook -> names of runs
+    "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
+    "01_epsilon_study": [*NOISY, *KINK, *SEEDS["eps_0"], *SEEDS["eps_50_observed"]],
+    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4", "tool_x2", "bicubic", "lanczos", "bicubic_x2", "original",
+                              "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
+                              *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
+    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS, *COLOUR_FRONT,
+                        *COLOUR_NOISY, "original"],
+    "04_video": list(TABLE_5),
+    "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
+    "07_robustness": list(CARD),
+}
+
+
+# Runs whose weights git keeps (the exceptions in .gitignore): a picture, a slider or a command loads them. The rest
+# can be trained again. No field of Run: every one of those that is set is part of the folder's name.
+KEPT = frozenset({
+    "aetad", "no_tad", "aetad_any_scale", "eps_0", "eps_10_observed", "eps_100_observed", "noise_trained",
+    "tool_x4", "tool_x2", "tool_color", "robust", "color_shuffle", "color_beta0.03", "color_beta1",
+    "aetad_color_large", "no_tad_color", "cic_color", "sofvsr", "joint_x4", *AIMS,
+})
+
+
+class Slice(NamedTuple):
+    """Runs that train side by side on one GPU (slices.py). The minutes are planned: no GPU has been measured yet."""
+
+    minutes: float
+    beside: int
+    runs: tuple[str, ...]
+
+
+GPU_SLICES = {
+    1: Slice(9, 6, ("aetad", "no_tad", "aetad_very_small", "aetad_skip2", "aetad_very_large", "aetad_direct4", "vdsr",
+                    "aetad_unguided", "aetad_x2", "aetad_any_scale")),
+    2: Slice(9, 6, ("eps_0", "eps_10_observed", "eps_20_observed", "eps_50_observed", "eps_100_observed", "eps_0.5",
+                    "eps_1", "eps_2", "eps_5", "noise_trained")),
+    3: Slice(9, 6, ("tool_x4", "tool_x2", "aetad_small", "aetad_large", "aetad_skip", "conv_only", "conv_only_large",
+                    "conv_only_very_large", "conv_only_very_large2", "aetad_seed1", "aetad_seed2")),
+    4: Slice(9, 6, ("tool_color", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY[2:])),
+    5: Slice(9, 4, ("robust", *TABLE_5[1:5], *TABLE_5[6:], *AIMS)),  # after 1 and 3: starts from runs of theirs
+}
+
+
+class Scoring(NamedTuple):
+    """One thing to measure: the arguments of tadlib.evaluation.scores.scores after the run."""
+
+    sets: tuple[str, ...]
+    channels: tuple[str, ...] = ("8bit",)
+    scale: int | None = None
+    kinds: tuple[str, ...] = KINDS
+    draws: int = 1
+
+
+def scoring(run: Run) -> list[Scoring]:
+    """What is measured of a run once it is trained, while its weights are here."""
+    name, usual = run.name.removesuffix(stored.STAND_IN), image_sets(run.profile)
+    main = ("SampleCrop",) if run.profile == "smoke" else ("Sample",) if run.name != name else ("Set14",)
+    todo = [] if spec(run.model).head.frames > 1 else [Scoring(usual[:3])]  # the sample, Set5, Set14
+    if name in PUBLISHED:
+        todo = [Scoring(usual[:3], ("8bit", "float"))]
+    if name in (*TABLE_3, *TABLE_4) and run.profile != "smoke":
+        todo.append(Scoring(usual[3:], kinds=("SHRT", "SLR")))
+    if name in (*TABLE_4, *GUESSING) and run.profile != "smoke":
+        todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
+    if name in NOISY + COLOUR_NOISY:
+        todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
+    if name in CARD:
+        todo.append(Scoring(usual[1:3] if main == ("Set14",) else main, HAPPENS, kinds=("SHRT",), draws=2))
+    if name in COLOUR_SENT:
+        todo.append(Scoring(main, ACCIDENTS, kinds=("SHRT",)))
+    if name in OTHER_SCALES:
+        todo += [Scoring(main, scale=s, kinds=("SHRT", "SLR")) for s in (2, 8, 16)]
+    if name == "aetad_x2":
+        todo.append(Scoring(("Set5",) if main[0] == "Set14" else main, scale=4, kinds=("SHRT", "SLR")))
+    if name in (*TABLE_5, *AIMS):
+        todo.append(Scoring(clips(run.profile), kinds=("SHRT", "SLR")))
+    if name == "original":
+        todo = [Scoring(t.sets, FILES_OF_HR) for t in todo]
+    return todo
+
+
+def named(name: str, profile: str = "cpu") -> Run:
+    """The run of that name at a profile: "cpu" as in the table, "gpu" longer, "smoke" a few steps on the sample.
+
+    Raises KeyError for a name that no table has, ValueError for an unknown profile.
+    """
+    if name not in ALL:
+        raise KeyError(f"no run {name!r}; there are: {', '.join(ALL)}")
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
+    start = tuple(named(earlier.name, profile) for earlier in ALL[name].start)
+    found = replace(ALL[name], profile=profile, start=start)
+    if profile == "cpu" or not found.steps:
+        return found
+    if profile == "smoke":
+        return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
+    return replace(found, steps=found.steps * GPU_LONGER[ZOO[found.model].family], batch=2 * found.batch)
+
+
+def trained(name: str, profile: str = "cpu") -> Trained:
+    """What the run of that name left on this machine, or its stand-in on the bundled sample; it may be nothing yet."""
+    return stored.of(named(name, profile))
+
+
+def needed(notebook: str, profile: str = "cpu") -> list[Run]:
+    """What a notebook needs, in the order in which it should be trained."""
+    return [named(name, profile) for name in NEEDS.get(notebook, [])]
+
+
+def image_sets(profile: str) -> tuple[str, ...]:
+    """The sets on which a profile's runs are scored, as far as they are here; the sample always is."""
+    return ("SampleCrop",) if profile == "smoke" else SCORED
+
+
+def clips(profile: str) -> tuple[str, ...]:
+    """The clips on which a profile's video runs are scored, as far as they are here; the synthetic one always is."""
+    return ("SampleClip",) if profile == "smoke" else ("SampleClip", *CLIPS)
+
+
+def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the wanted sets or clips on which a run was scored or can be (none in a smoke run); else the sample."""
+    path = trained(name, profile).folder / "scores.csv"
+    scored = set(pd.read_csv(path, usecols=["set"])["set"]) if path.exists() else set()
+    known = clips(profile) if sets.is_clip(wanted[0]) else image_sets(profile)
+    return tuple(s for s in wanted if s in known and (s in scored or sets.is_here(s))) or known[:1]
+
+
+def best_set(profile: str) -> str:
+    """The set for a study's main curve: Set14, or the sample in its stead."""
+    return scored_sets("aetad", profile, ("Set14",))[0]
