@@ -10,9 +10,11 @@ import skimage.data
 import torch
 from torch import Tensor
 
-from tadlib import datasets, runs, studies
-from tadlib.evaluation import COLUMNS
-from tadlib.images import write_png
+from tadlib import stored
+from tadlib.data import sets
+from tadlib.evaluation.scores import COLUMNS
+from tadlib.files import write_png
+from tadlib.pixels import to_array
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def no_data(tmp_path, monkeypatch):
     _forget()
 
 
-CACHED = (datasets.load, datasets.fingerprint)  # as they are before a test puts something in their place
+CACHED = (sets.load, sets.fingerprint)  # as they are before a test puts something in their place
 
 
 def _forget() -> None:
@@ -53,11 +55,11 @@ def photo() -> Tensor:
 
 @pytest.fixture
 def write_set(tmp_path):
-    """write_set(name, {stem: uint8 image}) -> the folder, as the name of a set of own images."""
+    """write_set(name, {stem: uint8 image (3, H, W)}) -> the folder, as the name of a set of own images."""
 
     def write(name: str, images: dict[str, Tensor]) -> str:
         for stem, image in images.items():
-            write_png(tmp_path / name / f"{stem}.png", image)
+            write_png(tmp_path / name / f"{stem}.png", to_array(image))
         return str(tmp_path / name)
 
     return write
@@ -69,12 +71,15 @@ def store(own_results, no_data):
 
     A row is what it differs in from a plain score: {"set": "Set14", "image": "a", "psnr_rgb": 30.0}, for instance.
     """
+    from workbook import studies
 
     def leave(name: str, rows: list[dict] = (), history: dict | None = None):
-        run = studies.run(name)
-        folder = runs.folder(run)
+        run = studies.named(name)
+        folder = stored.folder(run)
         folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(asdict(run) | {"run": folder.name, "params": 7}))
+        record = asdict(run) | {"run": folder.name, "params": 7, "network": run.net.words(),
+                                "start": [stored.folder(earlier).name for earlier in run.start]}
+        (folder / "record.json").write_text(json.dumps(record))
         plain = dict.fromkeys(COLUMNS, 0) | asdict(run) | {
             "run": folder.name, "params": 7, "set": "Set14", "image": "a", "pixels": 100, "kind": "SHRT",
             "channel": "8bit", "lr_bytes": 50}
@@ -95,8 +100,8 @@ def real_set():
     """real_set("Set5") -> its images; the test is skipped where they are not."""
 
     def load(name: str) -> dict[str, Tensor]:
-        if not datasets.is_here(name):
+        if not sets.is_here(name):
             pytest.skip(f"{name} is not on this machine (TAD_DATA)")
-        return datasets.load(name)
+        return sets.load(name)
 
     return load

@@ -1,0 +1,184 @@
+"""Refinement: the small image gets better for its decoder, not less ordinary, without seams, and files of it work."""
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tadlib.__main__ import main
+from tadlib.channel import Channel, send
+from tadlib.errors import BadInput
+from tadlib.evaluation.metrics import psnr
+from tadlib.files import read_image, read_picture, write_png
+from tadlib.pixels import from_array, to_array, to_codes, to_float, with_neighbours
+from tadlib.tasks import guidance
+from tadlib.tool import models, refine
+from tadlib.tool.codec import Codec
+from tadlib.tool.pictures import Origin
+from tadlib.tool.video import parts
+
+
+@pytest.fixture(scope="module")
+def net():
+    return models.find("tool_x4").network()
+
+
+def begun(net, photo, scale=4, guide="bicubic"):
+    """X_HR as codes, X_SLR as it is encoded, X_GD."""
+    hr = photo[None] if photo.ndim == 3 else photo
+    x_gd = guidance(to_float(hr), scale, guide)
+    with torch.no_grad():
+        return hr, net.encode(to_float(hr), scale, x_gd), x_gd
+
+
+def reached(net, hr, slr, scale=4, channel="8bit"):
+    """PSNR of what is made of a code, and the code's mean squared distance is another matter."""
+    with torch.no_grad():
+        received = send(slr, channel)
+        return psnr(to_codes(net.decode(with_neighbours(received, net.head.frames), scale)), hr)
+
+
+def test_steps_help_and_the_small_image_stays_as_ordinary_as_it_was(net, photo):
+    hr, slr, guide = begun(net, photo)
+    found = [refine.refine(net, hr, slr, guide, 4, steps) for steps in (0, 2, 6)]
+    quality = [reached(net, hr, z) for z in found]
+    assert torch.equal(found[0], slr)
+    assert quality[1] > quality[0] + 0.15 and quality[2] > quality[1] + 0.05
+    assert all((z - guide).norm() <= (slr - guide).norm() * 1.0001 for z in found)
+
+
+def test_a_weight_trades_likeness_for_quality(net, photo):
+    hr, slr, guide = begun(net, photo)
+    free, held = (refine.refine(net, hr, slr, guide, 4, 5, likeness) for likeness in (0.0, 3.0))
+    assert (free - guide).norm() > (slr - guide).norm() > (held - guide).norm()
+    assert reached(net, hr, free) > reached(net, hr, held)
+
+
+def test_tiles_give_the_gradient_of_the_whole(net, photo, monkeypatch):
+    hr, slr, guide = begun(net, photo)
+    whole = refine._loss(net, hr, slr, guide, 4, 0.3, refine.PLAIN, torch.Generator(), backward=True)
+    monkeypatch.setattr(refine, "SIDE", 8)
+    tiled = refine._loss(net, hr, slr, guide, 4, 0.3, refine.PLAIN, torch.Generator(), backward=True)
+    assert tiled[0] == pytest.approx(whole[0], rel=1e-5)
+    assert (tiled[1] - whole[1]).norm() < 1e-4 * whole[1].norm()
+
+
+def test_the_gradient_is_that_of_the_loss(net, photo):
+    """Against a difference of losses of float codes, along the gradient."""
+    hr, slr, guide = begun(net, photo[:, :64, :64])
+    channel = Channel.parse("float")
+
+    def loss(z):
+        return refine._loss(net, hr, z, guide, 4, 0.3, channel, torch.Generator(), backward=False)[0]
+
+    _, gradient = refine._loss(net, hr, slr, guide, 4, 0.3, channel, torch.Generator(), backward=True)
+    along = gradient / gradient.norm()
+    slope = (loss(slr + 0.01 * along) - loss(slr - 0.01 * along)) / 0.02
+    assert slope * slr.numel() == pytest.approx(float(gradient.norm()), rel=0.05)
+
+
+def test_the_same_input_gives_the_same_bits_and_the_net_stays_as_it_was(net, photo):
+    hr, slr, guide = begun(net, photo)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    needed = [p.requires_grad for p in net.parameters()]
+    one, other = (refine.refine(net, hr, slr, guide, 4, 2, channel=Channel.parse("noise:0.02")) for _ in range(2))
+    assert torch.equal(one, other)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert [p.requires_grad for p in net.parameters()] == needed and all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("channel", ["jpeg:90", "noise:0.02", "jpeg:75+resize:0.9"])
+def test_a_code_made_for_its_channel_is_better_behind_it(photo, channel):
+    net = models.find("robust").network()
+    hr, slr, guide = begun(net, photo)
+    made = refine.refine(net, hr, slr, guide, 4, 4, channel=Channel.parse(channel))
+    means = [np.mean([psnr(to_codes(net.decode(send(z, channel, torch.Generator().manual_seed(s)), 4)), hr)
+                      for s in range(4)]) for z in (slr, made)]
+    assert means[1] > means[0]
+
+
+def test_grey_images_and_three_frames_are_refined_too(photo):
+    color = models.find("tool_color").network()
+    hr, slr, guide = begun(color, photo[:, :48, :64], 1, "y")
+    assert reached(color, hr, refine.refine(color, hr, slr, guide, 1, 3), 1) > reached(color, hr, slr, 1) + 0.3
+    joint = models.find("joint_x4").network()
+    clip = torch.stack([photo[:, :64, n : n + 64] for n in range(3)])
+    hr, slr, guide = begun(joint, clip)
+    assert reached(joint, hr, refine.refine(joint, hr, slr, guide, 4, 3)) > reached(joint, hr, slr) + 0.1
+
+
+def test_what_cannot_be_refined_is_told(photo):
+    net = models.find("cic_color").network()
+    hr, slr, guide = begun(net, photo[:, :32, :32], 1, "y")
+    with pytest.raises(BadInput, match="no gradient"):
+        refine.refine(net, hr, slr, guide, 1, 1)
+    with pytest.raises(BadInput, match="below zero"):
+        refine.refine(net, hr, slr, guide, 1, -1)
+
+
+def test_the_codec_refines_odd_sizes(photo):
+    codec = Codec.find("tool_x4")
+    image = to_array(photo)[:71, :93]
+    plain, better = (codec.downscale(image, refine=steps) for steps in (0, 3))
+    assert plain.shape == better.shape == (18, 24, 3)
+    results = [from_array(codec.upscale(codes, image.shape[:2])) for codes in (plain, better)]
+    assert psnr(results[1], from_array(image)) > psnr(results[0], from_array(image)) + 0.1
+
+
+def test_a_jpeg_that_was_made_for_says_what_made_it(tmp_path, photo):
+    source, small, big = (tmp_path / name for name in ("in.png", "small.jpg", "big.png"))
+    write_png(source, to_array(photo))
+    options = ["--model", "robust", "--refine", "2", "--for", "jpeg:90"]
+    assert main(["downscale", str(source), str(small), *options]) == 0
+    codes, info = read_picture(small)
+    assert Origin.of(info, codes) == Origin("robust", 4, photo.shape[-2:])
+    with Image.open(small) as picture:
+        assert picture.format == "JPEG" and picture.layer[0][1:3] == (2, 2)  # chroma halved, as asked for
+    assert main(["upscale", str(small), str(big)]) == 0
+    assert read_image(big).shape == to_array(photo).shape
+
+
+@pytest.mark.parametrize("options, word", [
+    (["--refine", "-1"], "--refine"), (["--likeness", "-1"], "--likeness"), (["--likeness", "nan"], "--likeness"),
+    (["--for", "jpeg:900"], "jpeg:900"), (["--for", "cycles:2"], "cycles"), ([], "--for jpeg:90")])
+def test_impossible_wishes_are_one_line(tmp_path, photo, capsys, options, word):
+    source = tmp_path / "in.png"
+    write_png(source, to_array(photo))
+    assert main(["downscale", str(source), str(tmp_path / "small.jpg"), *options]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert word in line and not (tmp_path / "small.jpg").exists()
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 6, 9, 10])
+def test_a_clip_comes_in_parts_with_their_neighbours(length):
+    clip = [np.full((1, 1, 1), n) for n in range(length)]
+    found = list(parts(iter(clip), 4, 1))
+    assert [int(n) for part, own in found for n in part[own].ravel()] == list(range(length))
+    for part, own in found:
+        first, last = (int(n) for n in part[own].ravel()[[0, -1]])
+        assert [int(n) for n in part.ravel()] == list(range(max(0, first - 1), min(length, last + 2)))
+
+
+@pytest.mark.slow
+def test_refined_frames_of_a_clip_through_two_processes(tmp_path):
+    from tadlib.data import sets
+
+    clip = tmp_path / "clip"
+    for name, frame in list(sets.load("SampleClip").items())[:5]:
+        write_png(clip / f"{name}.png", to_array(frame)[:96, :96])
+
+    def tool(*arguments):
+        subprocess.run([sys.executable, "-m", "tadlib", *map(str, arguments)], check=True, capture_output=True)
+
+    means = []
+    for steps in (0, 3):
+        small, big = tmp_path / f"small{steps}", tmp_path / f"big{steps}"
+        tool("downscale", clip, small, "--model", "joint_x4", "--refine", steps)
+        tool("upscale", small, big)
+        means.append(np.mean([psnr(from_array(read_image(big / f"{n:06}.png")), from_array(read_image(f)))
+                              for n, f in enumerate(sorted(clip.iterdir()))]))
+    assert means[1] > means[0] + 0.1

@@ -1,0 +1,47 @@
+"""Notebooks executed and put back: a failure is named, what was executed is cleaned, what was edited since stays."""
+from __future__ import annotations
+
+import json
+
+from workbook import batch, publish
+
+KERNEL = {"name": "python3", "display_name": "x", "language": "python"}
+
+
+def test_a_failing_notebook_is_named_with_its_cell_and_error(tmp_path):
+    notebook = {"cells": [{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None, "outputs": [],
+                           "source": "nothing_here + 1"}],
+                "metadata": {"kernelspec": KERNEL}, "nbformat": 4, "nbformat_minor": 5}
+    path = tmp_path / "bad.ipynb"
+    path.write_text(json.dumps(notebook))
+    trouble = batch._execute(path, tmp_path / "out.ipynb", "smoke")
+    assert "cell 2" in trouble and "nothing_here + 1" in trouble and "NameError" in trouble
+
+
+def test_publishing_cleans_what_was_executed_and_leaves_what_was_edited_since(tmp_path, monkeypatch, capsys):
+    def code(tags, source):
+        shown = [{"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": "2"}}]
+        return {"cell_type": "code", "id": source, "metadata": {"tags": tags, "papermill": {"duration": 1.5}},
+                "execution_count": 7, "outputs": shown, "source": source}
+
+    executed = {"cells": [code(["parameters"], "a"), code(["injected-parameters"], "b"), code([], "c"),
+                          code(["widget"], "d")],
+                "metadata": {"kernelspec": KERNEL, "papermill": {"output_path": str(tmp_path)}}, "nbformat": 4,
+                "nbformat_minor": 5}
+    (tmp_path / "build" / "cpu").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "build" / "cpu" / "00_x.ipynb").write_text(json.dumps(executed))
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    (path,) = publish.publish()
+    assert str(tmp_path) not in path.read_text() and "papermill" not in path.read_text()
+    kept = json.loads(path.read_text())["cells"]
+    assert ["".join(c["source"]) for c in kept] == ["a", "c", "d"]
+    assert [c["execution_count"] for c in kept] == [1, 2, 3]
+    assert kept[1]["outputs"][0]["execution_count"] == 2
+    assert kept[2]["outputs"] == []
+    assert publish.publish() == [path]  # once more is the same
+    edited = json.loads(path.read_text())
+    edited["cells"][1]["source"] = "c, and more"
+    path.write_text(json.dumps(edited))
+    assert publish.publish() == [] and json.loads(path.read_text()) == edited  # what was changed since stays
+    assert "00_x.ipynb: left as it is" in capsys.readouterr().err
