@@ -28,7 +28,8 @@ environment variables:
   TAD_RESULTS            where runs, figures and tables go (default: results/)
   TAD_CHECKPOINTS        where unfinished trainings wait (default: build/checkpoints/)
   TAD_MODELS             a folder of models to look in first, each a folder with record.json and weights.safetensors
-  TAD_PRECISION          32-true or bf16-mixed, for training (default: what is faster here)
+  TAD_DEVICE             cpu, cuda, cuda:1 or mps (default: the GPU if there is one)
+  TAD_PRECISION          fp32 or bf16, for training (default: what is faster here)
   TAD_UNTIL              seconds since 1970 at which a training stops and leaves its checkpoint
   TAD_CHECKPOINT_SECONDS between two checkpoints of a training (default: 60)
   TAD_NO_TRAINING        if set, what is not stored is an error and is not trained
@@ -75,7 +76,7 @@ for package in "tadlib", "workbook":
     assert Path(find_spec(package).origin).resolve().parent.parent == root
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 needs = [*project["dependencies"], *(need for extra in project["optional-dependencies"].values() for need in extra)]
-for need in map(Requirement, needs):  # [workbook] and [dev] are all there is: the first asks for the other extras
+for need in map(Requirement, needs):  # [workbook] and [dev] are all there is: they ask for the other extras
     assert need.name == project["name"] or version(need.name) in need.specifier
 EOF
 }

@@ -1,5 +1,10 @@
-"""What pyproject.toml cannot say: the wheel carries the tool's models, an editable install has the workbook too."""
+"""What pyproject.toml cannot say: the wheel carries the tool's models, an editable install has the workbook too.
+
+Each model is there as weights, for torch, and as the pair of ONNX files that is made of them here: to build the wheel
+takes torch and onnx, to use it does not.
+"""
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -23,6 +28,19 @@ class WithModels(build_py):
                     place = Path(self.build_lib, "tadlib", "models", folder.name, part)
                     self.mkpath(str(place.parent))
                     self.copy_file(str(folder / part), str(place))
+                self.write_pair(folder)
+
+    def write_pair(self, folder: Path) -> None:
+        """The stored run's NAME_down.onnx and NAME_up.onnx beside its weights."""
+        sys.path.insert(0, str(Path(__file__).resolve().parent))  # this tree's tadlib, whichever is installed
+        try:
+            from tadlib.stored import Trained
+            from tadlib.tool.export import pair
+        except ModuleNotFoundError as error:
+            raise SetupError(f"the wheel's ONNX files are made with {error.name}: pip install -e '.[workbook,dev]', "
+                             "then ./run_all.sh --wheel") from None
+        for name, data in pair(Trained.open(folder), folder.name.rpartition("-")[0]).items():
+            Path(self.build_lib, "tadlib", "models", folder.name, name).write_bytes(data)
 
     @staticmethod
     def stored(name: str) -> Path:

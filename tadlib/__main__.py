@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import sys
 
+from tadlib import settings
 from tadlib.tool import commands
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = commands.parser().parse_args(arguments)
+    settings.put("TAD_DEVICE", getattr(options, "device", None))
     return commands.guarded(lambda: options.act(options), "tadlib")
 
 

@@ -2,15 +2,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import io
+import json
+import math
 import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
@@ -22,6 +26,12 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".bmp", 
 # What is opened, whatever the file's name says: no reader that starts a program (EPS) or reads another file (WMF, FPX)
 FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "TGA", "PPM", "PCX", "ICO")
 MAX_PIXELS = 200_000_000
+MEMORY = 3_000_000_000  # bytes that reading may take
+COST = {"JPEG2000": 20, "WEBP": 20, "AVIF": 20}  # bytes a pixel that a reader takes, where it is more than 12
+STRIP = 1 << 22  # pixels that are converted at a time
+LEFT = ".tad-part"  # ends the name of what is half written
+RECORD, WEIGHTS = "record.json", "weights.safetensors"  # what a training leaves (stored.py)
+STAND_IN = "_sample"  # ends the name of a run that was trained on the bundled sample in place of absent data
 Array = np.ndarray
 
 
@@ -39,17 +49,30 @@ def read_bytes(data: bytes, name: str) -> Array:
     return read_picture(name, io.BytesIO(data))[0]
 
 
-def read_picture(path: str | Path, file: io.BytesIO | None = None) -> tuple[Array, dict]:
-    """A picture as `read_image` gives it, and its text chunks; from `file` if given. Raises BadInput."""
+def read_picture(path: str | Path, file: io.BytesIO | None = None,
+                 prepare: Callable[[Image.Image], Image.Image] = lambda picture: picture) -> tuple[Array, dict]:
+    """A picture as `read_image` gives it, and what the file says beside it: its text chunks, "exif", "dpi", and how
+    many "pictures" there are in it. From `file` if given; `prepare` sees it upright, before its mode is changed.
+    Raises BadInput.
+    """
     path = Path(path)
     if file is None and path.exists() and not path.is_file():  # a pipe would keep us waiting
         raise BadInput(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}, not an image")
     try:
         with _reading(), Image.open(file or path, formats=_formats()) as picture:
+            if math.prod(picture.size) * COST.get(picture.format or "", 12) > MEMORY:
+                raise ValueError(f"{picture.width} x {picture.height} pixels take more than {MEMORY // 10**9} GB")
+            _refuse_numbers(picture, file or path)
+            info = picture.info
+            with suppress(Exception):  # what a damaged file says beside its pixels is not needed
+                info["pictures"] = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
+                if picture.format == "TIFF":
+                    info["exif"] = picture.getexif().tobytes()
             picture.load()  # the first frame; a truncated file fails here
+            info = picture.info | info
             with suppress(Exception):  # sloppy EXIF says nothing of the pixels: take them as they lie
                 ImageOps.exif_transpose(picture, in_place=True)
-            return _rgb(picture), picture.info
+            return _rgb(prepare(picture)), info
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except PermissionError:
@@ -60,7 +83,7 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None) -> tuple[Arra
         raise BadInput(f"{path}: cannot be read (not an image, or of none of the formats {', '.join(_formats())})"
                        ) from None
     except Exception as error:  # a damaged file makes Pillow's readers fail in every way
-        raise BadInput(f"{path}: cannot be read ({error})") from None
+        raise BadInput(f"{path}: cannot be read ({error or type(error).__name__})") from None
 
 
 @functools.cache
@@ -83,33 +106,50 @@ def _reading() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
+def _refuse_numbers(picture: Image.Image, file: io.BytesIO | Path) -> None:
+    """Raises ValueError for numbers of which nobody says what is white, and those that Pillow gets wrong."""
+    if picture.format == "TIFF" and picture.mode == "I":
+        raise ValueError("integers that are no 8 or 16 bits without a sign: nobody says what is white")
+    if picture.format == "JPEG2000" and not picture.mode.startswith("I"):
+        head = (file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes())[: 1 << 20]
+        at = head.find(b"\xff\x4f\xff\x51") + 42  # the code stream's size marker, and in it the depth less 1
+        if at >= 42 and head[at : at + 1] and (head[at] & 127) > 7:
+            raise ValueError(f"JPEG 2000 in colour with {(head[at] & 127) + 1} bits; save it as PNG or TIFF")
+
+
 def _rgb(picture: Image.Image) -> Array:
-    """A loaded picture of any mode as RGB: uint8 (H, W, 3); see read_image."""
-    if picture.mode.startswith("I"):  # 16-bit grey comes as I;16 or I
-        grey = np.asarray(picture, dtype=np.float64) / 257
-        picture = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
-    elif picture.mode == "F":  # float TIFF: values are taken as [0, 1]
-        grey = np.nan_to_num(np.asarray(picture, dtype=np.float64)) * 255
-        picture = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return np.array(picture.convert("RGB"))
+    """A loaded picture of any mode as RGB: uint8 (H, W, 3); see read_image. Raises ValueError."""
+    width, height = picture.size
+    out, rows, bright = np.empty((height, width, 3), np.uint8), max(1, STRIP // width), 0
+    for top in range(0, height, rows):  # in strips: a whole copy in floats takes eight times the picture
+        part = picture.crop((0, top, width, min(top + rows, height)))
+        if part.mode == "F" or part.mode.startswith("I"):  # 16-bit grey comes as I;16 or I; floats are taken as [0, 1]
+            grey = np.nan_to_num(np.asarray(part, dtype=np.float64)) * (255 if part.mode == "F" else 1 / 257)
+            bright += int((grey > 255.5).sum()) * 2 - int((grey > 0).sum())
+            part = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
+        if part.has_transparency_data:
+            part = Image.alpha_composite(Image.new("RGBA", part.size, "white"), part.convert("RGBA"))
+        out[top : top + rows] = np.asarray(part.convert("RGB"))
+    if picture.mode == "F" and bright > 0:  # highlights are; most of a picture is not
+        raise ValueError("floats far above 1: bring them to the range from 0 to 1")
+    return out
 
 
-def write_png(path: str | Path, image: Array, text: dict[str, str] | None = None) -> None:
-    """Write uint8 (H, W, 3) or (H, W) as PNG, whole or not at all: an old file stays until the new one is complete."""
+def write_png(path: str | Path, image: Array, text: dict[str, str] | None = None, **more: Any) -> None:
+    """Write uint8 (H, W, 3) or (H, W) as PNG, whole or not at all: an old file stays until the new one is complete.
+
+    `more` is what Pillow writes beside the pixels: exif, dpi.
+    """
     with replacing(path) as temporary:
-        save_png(temporary, image, text)
+        save_png(temporary, image, text, **more)
 
 
-def save_png(path: Path, image: Array, text: dict[str, str] | None = None) -> None:
+def save_png(path: Path, image: Array, text: dict[str, str] | None = None, **more: Any) -> None:
     """Write a PNG straight to its place. Raises OSError."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    Image.fromarray(image).save(path, format="PNG", pnginfo=info)
+    Image.fromarray(image).save(path, format="PNG", pnginfo=info, **more)
 
 
 @contextmanager
@@ -118,15 +158,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     A link there is replaced, and what it points to stays as it is. Raises BadInput.
     """
-    path, temporary = Path(path), None
+    path, temporary, handle = Path(path), None, -1
     try:
         stays = path.is_file() and not path.is_symlink()
         if stays and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "it is write-protected")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
-        os.close(handle)
+        clear(path.parent)
+        handle, name = tempfile.mkstemp(LEFT, f".{path.name[:50]}.", path.parent)
         temporary = Path(name)
+        with suppress(OSError):  # not every disk has locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
@@ -137,6 +179,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+@functools.cache
+def clear(folder: Path) -> None:
+    """Take away what killed processes left half written in a folder: nobody holds its lock any more. Once a process."""
+    for left in folder.glob(f".*{LEFT}"):
+        with suppress(OSError):
+            if left.is_file() and not left.is_symlink():  # a pipe would keep us waiting
+                with left.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
 
 
 def picture_files(folder: str | Path) -> list[Path]:
@@ -150,3 +204,17 @@ def picture_files(folder: str | Path) -> list[Path]:
 def natural(file: Path) -> list:
     """The key of natural order: hr2 before hr10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(file))]
+
+
+def read_record(folder: Path) -> dict:
+    """The record in a folder. Raises BadInput naming the file where it is missing or damaged."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"{path}: not there; the folder is none of a trained run") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: damaged ({getattr(error, 'strerror', None) or 'it is no JSON'})") from None
+    if not (isinstance(record, dict) and isinstance(record.get("network"), dict) and "name" in record):
+        raise BadInput(f"{path}: damaged, or of another version (it does not say what its network is)")
+    return record

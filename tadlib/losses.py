@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tadlib.machine import over_all
 from tadlib.networks import cic
 from tadlib.networks.sofvsr import SOFVSR, Flows, warp
 
@@ -45,7 +46,7 @@ def latent_loss(slr: Tensor, guide: Tensor, epsilon: float = 0.0, reading: str =
     Raises ValueError for an unknown reading or kind.
     """
     deviation = (slr - guide).abs()
-    mean, largest = deviation.detach().mean(), deviation.detach().max()
+    mean, largest = over_all(deviation.detach().mean()), over_all(deviation.detach().max(), largest=True)
     of_observed = float(100 * mean / largest.clamp_min(1e-12))
     of_range = float(100 * mean)
     if reading not in READINGS:

@@ -1,21 +1,81 @@
-"""What computes: the device, the precision that is fastest on it, and its name for the records."""
+"""What computes: the device, the precision that is fastest on it, its name for the records; one process or several."""
 from __future__ import annotations
 
+import atexit
 import functools
 import platform
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tadlib import settings
+from tadlib.errors import BadInput
 
 
 def best_device() -> torch.device:
-    """Where networks work: the GPU if there is one, else the CPU. From then on float32 is float32 there."""
+    """Where networks work: $TAD_DEVICE, else the GPU if there is one (under torchrun one's own), else the CPU.
+
+    From then on float32 is float32 there. Raises BadInput where there is no such device.
+    """
     torch.backends.cudnn.allow_tf32 = False  # by default a GPU's convolutions in float32 round to 10 bits
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = settings.device()
+    if wanted is None:
+        own = f":{dist.get_node_local_rank(0)}" if processes() > 1 else ""
+        return torch.device(f"cuda{own}" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=wanted).device
+    except (RuntimeError, AssertionError):  # the second: a torch that was built without it
+        raise BadInput(f"{wanted}: no such device here; CUDA has {torch.cuda.device_count()}, and there is the cpu"
+                       ) from None
+
+
+def join() -> int:
+    """This process's number among those that torchrun started to train together; 0 where it is alone."""
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        return 0
+    if not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(best_device())
+        dist.init_process_group(timeout=timedelta(days=1))  # the others wait while the first one scores
+        atexit.register(dist.destroy_process_group)
+    return dist.get_rank()
+
+
+def processes() -> int:
+    """How many train together, each on its part of every batch."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def over_all(mine: Tensor, largest: bool = False) -> Tensor:
+    """The mean of every process's tensor, or the largest, element by element: what one decides on, all decide alike."""
+    if processes() == 1:
+        return mine
+    mine = mine.detach().clone()
+    dist.all_reduce(mine, dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM)
+    return mine if largest else mine / processes()
+
+
+def share(batch: Tensor) -> Tensor:
+    """This process's part of what is drawn for a whole batch: (B, ...) -> (B / processes, ...)."""
+    return batch if processes() == 1 else batch.chunk(processes())[dist.get_rank()]
+
+
+def whole(part: Tensor) -> Tensor:
+    """A whole batch with this process's part in its place, the others' zero: (B / processes, ...) -> (B, ...)."""
+    if processes() == 1:
+        return part
+    before = dist.get_rank() * len(part)
+    zeros = part.new_zeros(processes() * len(part), *part.shape[1:])
+    return torch.cat([zeros[:before], part, zeros[before + len(part) :]])
 
 
 @functools.cache
+@torch.inference_mode(False)
+@torch.enable_grad()  # wherever it is asked for
 def fastest_precision(device: torch.device) -> str:
     """"bf16-mixed" where it is measured or known to be faster here, else "32-true"; found once per process.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 
 from tadlib.errors import BadInput
@@ -11,12 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent  # the clone, or where an installe
 BUNDLED_MODELS = ROOT / "tadlib" / "models"  # inside a wheel; in a clone there is none
 TOOL_PROFILE = "cpu"  # whose runs are the models of the commands
 
+PRECISIONS = {"auto": None, "fp32": "32-true", "bf16": "bf16-mixed", "32-true": "32-true", "bf16-mixed": "bf16-mixed"}
 VARIABLES = {
     "TAD_DATA": "folder of the image sets (default: data/ of the project, and the bundled sample)",
     "TAD_RESULTS": "where runs, figures and tables go (default: results/)",
     "TAD_CHECKPOINTS": "where unfinished trainings wait (default: build/checkpoints/)",
-    "TAD_MODELS": "a folder of models to look in first, each a folder with record.json and weights.safetensors",
-    "TAD_PRECISION": "32-true or bf16-mixed, for training (default: what is faster here)",
+    "TAD_MODELS": "a folder of models to look in first: as a training leaves them, or as `tadlib export` writes them",
+    "TAD_DEVICE": "cpu, cuda, cuda:1 or mps (default: the GPU if there is one)",
+    "TAD_PRECISION": "fp32 or bf16, for training (default: what is faster here)",
     "TAD_UNTIL": "seconds since 1970 at which a training stops and leaves its checkpoint",
     "TAD_CHECKPOINT_SECONDS": "between two checkpoints of a training (default: 60)",
     "TAD_NO_TRAINING": "if set, what is not stored is an error and is not trained",
@@ -64,10 +67,24 @@ def model_folders() -> list[Path]:
 
 def precision() -> str | None:
     """What training computes in, "32-true" or "bf16-mixed"; None: what is faster here. Raises BadInput."""
-    text = os.environ.get("TAD_PRECISION") or None
-    if text not in (None, "32-true", "bf16-mixed"):
-        raise BadInput(f"TAD_PRECISION={text}: has to be 32-true or bf16-mixed")
+    text = os.environ.get("TAD_PRECISION") or "auto"
+    if text not in PRECISIONS:
+        raise BadInput(f"TAD_PRECISION={text}: has to be {', '.join(PRECISIONS)}")
+    return PRECISIONS[text]
+
+
+def device() -> str | None:
+    """Where networks work: "cpu", "cuda", "cuda:1", "mps"; None: the GPU if there is one. Raises BadInput."""
+    text = os.environ.get("TAD_DEVICE") or None
+    if text and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):
+        raise BadInput(f"TAD_DEVICE={text}: has to be cpu, cuda, cuda:1 (its number) or mps")
     return text
+
+
+def put(name: str, value: object) -> None:
+    """Set a variable for this process and those that it starts, as an option of a command does; None leaves it."""
+    if value is not None:
+        os.environ[name] = str(value)
 
 
 def until() -> float:

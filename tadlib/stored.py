@@ -1,12 +1,11 @@
 """What a training left: a folder that says by itself what is in it, and opens without any table of runs.
 
-It holds record.json, history.csv, scores.csv (evaluation/scores.py) and, where something loads them,
+It holds record.json, history.csv, scores.csv (workbook/scores.py) and, where something loads them,
 weights.safetensors. The record has the run's fields, the network in words (zoo), and the weights' SHA-256.
 """
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +17,12 @@ from torch import Tensor
 from tadlib import settings
 from tadlib.data import sets
 from tadlib.errors import BadInput
-from tadlib.networks import TAD, Spec
+from tadlib.files import RECORD, STAND_IN, WEIGHTS, read_record
+from tadlib.networks import TAD, ZOO, Spec
 from tadlib.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RECORD, WEIGHTS = "record.json", "weights.safetensors"
-STAND_IN = "_sample"  # ends the name of a run that was trained on the bundled sample in place of absent data
 
 
 @dataclass
@@ -42,11 +39,12 @@ class Trained:
         record = read_record(folder)
         known = {f.name for f in fields(Run)}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known}
-        earlier = [folder.parent / str(name) for name in record.get("start", [])]
-        values["start"] = tuple(Trained.open(e).run for e in earlier if (e / RECORD).exists())
         try:
+            ZOO.setdefault(str(record["model"]), Spec.of(record["network"]))  # one that the zoo has no row for any more
+            earlier = [folder.with_name(str(name)) for name in record.get("start", [])]
+            values["start"] = tuple(Trained.open(e).run for e in earlier if (e / RECORD).exists())
             return Trained(Run(**values), folder)
-        except (TypeError, BadInput) as error:
+        except (TypeError, ValueError, KeyError, RecursionError, BadInput) as error:
             raise BadInput(f"{folder / RECORD}: not the record of a run ({error})") from None
 
     @property
@@ -88,7 +86,7 @@ class Trained:
             mine = read_weights(self.folder)
             for earlier in reversed(self.record.get("start", [])):  # a frozen part is stored where it was trained
                 if lacking := wanted.keys() - mine:
-                    theirs = read_weights(self.folder.parent / str(earlier))
+                    theirs = read_weights(self.folder.with_name(str(earlier)))
                     mine |= {k: theirs[k] for k in lacking & theirs.keys()}
             try:
                 model.load_state_dict(mine)
@@ -103,20 +101,6 @@ class Trained:
             return Spec.of(words)
         except BadInput as error:
             raise BadInput(f"{self.folder / RECORD}: {error}") from None
-
-
-def read_record(folder: Path) -> dict:
-    """The record in a folder. Raises BadInput naming the file where it is missing or damaged."""
-    path = folder / RECORD
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise BadInput(f"{path}: not there; the folder is none of a trained run") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: damaged ({getattr(error, 'strerror', None) or 'it is no JSON'})") from None
-    if not (isinstance(record, dict) and isinstance(record.get("network"), dict) and "name" in record):
-        raise BadInput(f"{path}: damaged, or of another version (it does not say what its network is)")
-    return record
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

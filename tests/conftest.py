@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tadlib import stored
 from tadlib.data import sets
-from tadlib.evaluation.scores import COLUMNS
 from tadlib.files import write_png
 from tadlib.pixels import to_array
+from workbook.scores import COLUMNS
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
 
+from tadlib import settings
 from tadlib.errors import BadInput, tell
 from tadlib.settings import HELP
 from tadlib.tool.commands import guarded, prepare
@@ -17,7 +18,7 @@ Act = Callable[[argparse.Namespace], int | None]
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     goes_on = "; a training goes on from its last checkpoint, a minute old at most"
-    trains = options.act in (_train, _slice, _batch)
+    trains = options.act in (_train, _sweep, _batch)
     return guarded(lambda: options.act(options), NAME, "interrupted" + goes_on * trains)
 
 
@@ -43,16 +44,32 @@ def _parser() -> argparse.ArgumentParser:
     _profile(sub)
     sub.add_argument("--retrain", action="store_true", help="also what is stored already")
     sub.add_argument("--score", nargs="*", metavar="SET", help="score only on these (default: what studies need)")
+    _computing(sub)
 
-    sub = command("slice", _slice, "train a slice of the GPU study against the clock and pack what was reached")
-    sub.add_argument("number", type=int, metavar="N")
-    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the packed files go")
-    sub.add_argument("--resume", type=Path, nargs="*", default=[], metavar="TAR", help="go on from these")
-    sub.add_argument("--minutes", type=float, help="default: the slice's")
-    sub.add_argument("--beside", type=int, help="so many at a time (default: the slice's)")
-    _profile(sub, "gpu")
+    sub = command("sweep", _sweep, "train and score runs side by side, on this machine, a Ray cluster or SLURM (all "
+                  "that lack, if none is named)")
+    sub.add_argument("runs", nargs="*", metavar="RUN")
+    _profile(sub)
+    sub.add_argument("--notebook", action="append", default=[], metavar="NN", help="what this one needs (repeatable)")
+    sub.add_argument("--cpus-per-run", type=float, default=1, metavar="N")
+    sub.add_argument("--gpus-per-run", type=float, metavar="X", help="0.25: four share one (default: 1 if any)")
+    sub.add_argument("--engine", choices=("ray", "slurm"), default="ray")
+    sub.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, or auto (default: one is "
+                     "started here)")
+    sub.add_argument("--partition", metavar="NAME", help="of SLURM's")
+    sub.add_argument("--hours", type=float, default=4, help="of a SLURM job, which is queued again after them")
+    _computing(sub)
 
     sub = command("speed", _speed, "time every net on this machine (let nothing else run): results/PROFILE/speed.csv")
+    _profile(sub)
+
+    sub = command("refine", _refine, "measure what refining the small image gives: results/PROFILE/refined.csv")
+    sub.add_argument("runs", nargs="+", metavar="RUN")
+    sub.add_argument("--set", nargs="+", default=["Set5"], metavar="SET", help="default: Set5")
+    sub.add_argument("--steps", type=int, nargs="+", default=[0, 3, 5, 10, 30], metavar="N")
+    sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL")
+    sub.add_argument("--likeness", type=float, metavar="WEIGHT", help="default: as like as without refinement")
+    sub.add_argument("--first", type=int, metavar="N", help="only the first so many images by name")
     _profile(sub)
 
     sub = command("claims", _claims, "the report's claims with what is measured here: results/PROFILE/claims.csv")
@@ -73,6 +90,22 @@ def _profile(parser: argparse.ArgumentParser, default: str = "cpu") -> None:
     parser.add_argument("--profile", choices=("smoke", "cpu", "gpu"), default=default, help=f"default: {default}")
 
 
+def _computing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many, with a checkpoint, exit code 3")
+    parser.add_argument("--device", help=settings.VARIABLES["TAD_DEVICE"])
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="default: auto, what is faster here")
+
+
+def _set(options: argparse.Namespace) -> None:
+    """What the options of `_computing` say, for this process and those that it starts. Raises BadInput."""
+    if options.minutes is not None:
+        if not options.minutes > 0:
+            raise BadInput("--minutes has to be above 0")
+        settings.put("TAD_UNTIL", time.time() + 60 * options.minutes)
+    settings.put("TAD_DEVICE", options.device)
+    settings.put("TAD_PRECISION", options.precision)
+
+
 def _networks(options: argparse.Namespace) -> None:
     from workbook.tables import architectures_table
 
@@ -80,7 +113,6 @@ def _networks(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> int | None:
-    from tadlib import settings
     from tadlib.data import sets
 
     if options.download:
@@ -116,10 +148,13 @@ def _download(names: list[str]) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     from tadlib.data import sets
-    from tadlib.evaluation.scores import scores
+    from tadlib.machine import best_device, join
     from tadlib.training.fit import fit
     from workbook import studies
+    from workbook.scores import scores
 
+    _set(options)
+    best_device()  # says so where there is none
     for name in options.score or ():
         sets.load(name)  # says so where there is no such set
     for name in options.runs or studies.ALL:
@@ -128,6 +163,8 @@ def _train(options: argparse.Namespace) -> None:
         except KeyError as error:
             raise BadInput(error.args[0]) from None
         trained = fit(run, options.retrain)
+        if join() > 0:  # under torchrun the first process tells and scores
+            continue
         print(f"{trained.folder.name}: {trained.record['minutes']} minutes", flush=True)
         if trained.run != run:
             tell(f"{name}: its data is not here; this is its stand-in, trained on the bundled sample", NAME)
@@ -139,33 +176,38 @@ def _train(options: argparse.Namespace) -> None:
             scores(trained, *wanted)
 
 
-def _slice(options: argparse.Namespace) -> int:
-    from tadlib.stored import on_this_machine
-    from workbook import slices, studies
+def _sweep(options: argparse.Namespace) -> int:
+    from workbook.engines import Engine, Ray, Slurm
+    from workbook.sweep import plan, sweep
 
-    if options.number not in studies.GPU_SLICES:
-        raise BadInput(f"no slice {options.number}; there are: {', '.join(map(str, studies.GPU_SLICES))}")
-    planned = studies.GPU_SLICES[options.number]
-    minutes = planned.minutes if options.minutes is None else options.minutes
-    beside = planned.beside if options.beside is None else options.beside
-    if minutes <= 0 or beside <= 0:
-        raise BadInput("--minutes and --beside have to be above 0")
-    slices.unpack(options.resume, options.profile)
-    for name in planned.runs:
-        run = studies.named(name, options.profile)
-        if on_this_machine(run) != run:  # the sample in its stead is nothing that one wants to bring home
-            raise BadInput(f"{name}: not all of its training data is here (see `python -m workbook data`)")
-    done = slices.work(planned.runs, options.profile, minutes, beside)
-    for path in slices.pack(planned.runs, options.profile, options.out, f"slice{options.number}"):
-        print(path)
-    print(f"complete: {len(done)} of {len(planned.runs)}" + "".join(f"\n  {name}" for name in done))
-    return 0 if len(done) == len(planned.runs) else 3
+    _set(options)
+    cpus, gpus = options.cpus_per_run, options.gpus_per_run
+    if not cpus > 0 or not options.hours > 0 or (gpus or 0) < 0:
+        raise BadInput("--cpus-per-run and --hours have to be above 0, --gpus-per-run not below")
+    runs = plan(options.runs, options.notebook, options.profile)
+    if not runs:
+        print("nothing to do: every run is trained and scored")
+        return 0
+    engine: Engine
+    if options.engine == "ray":
+        engine = Ray(options.address, cpus, gpus)
+    else:
+        engine = Slurm(settings.checkpoints(options.profile).resolve() / "jobs", cpus, gpus, options.partition,
+                       options.hours)
+    return sweep(runs, engine, options.profile, max(1, int(cpus)))
 
 
 def _speed(options: argparse.Namespace) -> None:
     from workbook.speed import measure_speed
 
     print(measure_speed(options.profile))
+
+
+def _refine(options: argparse.Namespace) -> None:
+    from workbook.refinement import measure
+
+    print(measure(options.runs, options.set, options.steps, options.channel, options.likeness, options.first,
+                  options.profile))
 
 
 def _claims(options: argparse.Namespace) -> None:

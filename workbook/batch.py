@@ -9,16 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tadlib import stored
-from tadlib.data import sets
 from tadlib.errors import BadInput
-from tadlib.evaluation.protocol import score
-from tadlib.evaluation.scores import read as read_scores
-from tadlib.evaluation.scores import scores
 from tadlib.run import Run
 from tadlib.settings import ROOT, results
-from tadlib.stored import Trained, is_trained, on_this_machine
+from tadlib.stored import is_trained, on_this_machine
 from tadlib.training.fit import fit
 from workbook import site, studies
+from workbook.scores import scores, verify
 from workbook.speed import seconds_per_step
 
 
@@ -113,30 +110,3 @@ def _name(what: str, paths: list[Path], since: float) -> None:
     print(f"{what}: {len(paths)} ({fresh} written now)")
     for path in paths:
         print(f"  {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
-
-
-def verify(trained: Trained, tolerance: float = 0.01) -> float:
-    """Score the sample (or Set5, where it is) afresh and hold it against what is stored: the largest deviation in dB.
-
-    Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
-    """
-    rows = read_scores(trained.folder / "scores.csv")
-    rows = rows[rows["scale"] == trained.run.scale]
-    known = [n for n in ("Set5", "Sample", "SampleCrop", "SampleClip") if sets.is_here(n) and (rows["set"] == n).any()]
-    if not known:
-        raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
-    rows = rows[rows["set"] == known[0]]
-    channel = rows.loc[rows["kind"] == "SHRT", "channel"].iloc[0]
-    rows = rows[(rows["channel"] == channel) & rows["kind"].isin(["SHRT", "SLR"])]
-    fresh = score(trained.network(), sets.load(known[0]), trained.run.scale, trained.run.guide, (channel,),
-                  ("SHRT", "SLR"))
-    fresh = fresh[fresh["draw"].isin(rows["draw"])]
-    both = rows.merge(fresh, on=["image", "kind", "channel", "draw"], suffixes=("", "_now"))
-    if not len(both) == len(fresh) == len(rows):
-        raise BadInput(f"{trained.folder.name}: the stored scores on {known[0]} are of other images than are here "
-                       "(--retrain makes them anew)")
-    worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
-    if not worst.max() <= tolerance:
-        raise BadInput(f"{trained.folder.name}: stored scores on {known[0]} are off by {worst.max():.3f} dB; "
-                       "weights and scores do not belong together (--retrain makes both anew)")
-    return float(worst.max())

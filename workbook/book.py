@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tadlib.data import sets
-from tadlib.evaluation.scores import scores
 from tadlib.stored import Trained
 from tadlib.training.fit import fit
 from workbook import claims, figures, studies, tables
+from workbook.scores import scores
 
 
 class Book:

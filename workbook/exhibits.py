@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from tadlib.evaluation.scores import scores
 from tadlib.networks import TAD
 from workbook import figures, studies
+from workbook.scores import scores
 
 
 def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.DataFrame]:

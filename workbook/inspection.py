@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from tadlib.channel import send
-from tadlib.evaluation.scores import means, scores
+from tadlib.evaluation.protocol import means
 from tadlib.networks import TAD
 from tadlib.networks.chain import Chain
 from tadlib.pixels import rgb_to_y, to_codes, to_float, with_neighbours
 from tadlib.resize import upscale
 from workbook import studies
+from workbook.scores import scores
 
 
 @torch.inference_mode()

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tadlib.errors import BadInput
-from tadlib.evaluation.scores import scores
 from tadlib.networks import build
 from tadlib.settings import results
 from tadlib.stored import is_trained
 from workbook import studies
+from workbook.scores import scores
 from workbook.speed import speed_table
 from workbook.tables import score_table
 

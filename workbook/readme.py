@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import re
 
+from tadlib.channel import Channel
 from tadlib.settings import ROOT
-from workbook import studies
+from workbook import refinement, studies
 from workbook.tables import quoted, score_table
 
-MARKS = ("<!-- results: made by `python -m workbook readme` from results/cpu -->", "<!-- end of results -->")
-BETWEEN = re.compile(r"<!-- results: [^>]* -->\n.*?\n<!-- end of results -->", re.DOTALL)
+MADE = "<!-- {}: made by `python -m workbook readme` from results/cpu -->"
+END = "<!-- end of {} -->"
 
 # the kind, the sets, what the small image should resemble, and the runs as they are called there
 TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
@@ -56,12 +57,29 @@ def _beside_others(profile: str) -> str:
     return "\n".join(lines)
 
 
+def refined_table(profile: str = "cpu") -> str:
+    """What refinement gives on Set5 (refined.csv): RGB / Y PSNR by steps, likeness before and after, as Markdown."""
+    rows = refinement.means(profile).query("set == 'Set5' and likeness == 'as before'")
+    steps = sorted(rows["steps"].unique())
+    lines = [f"| Set5 | {' | '.join('not refined' if n == 0 else f'{n} steps' for n in steps)} | likeness |",
+             "|---" * (len(steps) + 2) + "|"]
+    for (model, channel), one in rows.groupby(["model", "channel"], sort=False):
+        at = one.set_index("steps")
+        cells = [f"{at.psnr_rgb[n]:.2f} / {at.psnr_y[n]:.2f}" if n in at.index else "" for n in steps]
+        way = "" if channel == "8bit" else f", through {Channel.parse(channel).words}"
+        close = at["slr_rgb"]
+        lines.append(f"| `{model}`{way} | {' | '.join(cells)} | " + (
+            f"{close.iloc[0]:.1f}, {close.iloc[-1]:.1f} |" if len(close) > 1 else f"{close.iloc[0]:.1f} |"))
+    return "\n".join(lines)
+
+
 def update_readme() -> bool:
     """Put the tables between the README's marks; True if that changed the file. Raises ValueError without the marks."""
     path = ROOT / "README.md"
-    text = path.read_text()
-    before, after = BETWEEN.split(text)
-    new = f"{before}{MARKS[0]}\n{readme_table()}\n{MARKS[1]}{after}"
-    if new != text:
+    old = new = path.read_text()
+    for name, table in (("results", readme_table()), ("refined", refined_table())):
+        before, after = re.split(rf"<!-- {name}: [^>]* -->\n.*?{END.format(name)}", new, flags=re.DOTALL)
+        new = f"{before}{MADE.format(name)}\n{table}\n{END.format(name)}{after}"
+    if new != old:
         path.write_text(new)
-    return new != text
+    return new != old

@@ -191,28 +191,8 @@ KEPT = frozenset({
 })
 
 
-class Slice(NamedTuple):
-    """Runs that train side by side on one GPU (slices.py). The minutes are planned: no GPU has been measured yet."""
-
-    minutes: float
-    beside: int
-    runs: tuple[str, ...]
-
-
-GPU_SLICES = {
-    1: Slice(9, 6, ("aetad", "no_tad", "aetad_very_small", "aetad_skip2", "aetad_very_large", "aetad_direct4", "vdsr",
-                    "aetad_unguided", "aetad_x2", "aetad_any_scale")),
-    2: Slice(9, 6, ("eps_0", "eps_10_observed", "eps_20_observed", "eps_50_observed", "eps_100_observed", "eps_0.5",
-                    "eps_1", "eps_2", "eps_5", "noise_trained")),
-    3: Slice(9, 6, ("tool_x4", "tool_x2", "aetad_small", "aetad_large", "aetad_skip", "conv_only", "conv_only_large",
-                    "conv_only_very_large", "conv_only_very_large2", "aetad_seed1", "aetad_seed2")),
-    4: Slice(9, 6, ("tool_color", *PUBLISHED, *GUESSING, *COLOUR_FRONT, *COLOUR_NOISY[2:])),
-    5: Slice(9, 4, ("robust", *TABLE_5[1:5], *TABLE_5[6:], *AIMS)),  # after 1 and 3: starts from runs of theirs
-}
-
-
 class Scoring(NamedTuple):
-    """One thing to measure: the arguments of tadlib.evaluation.scores.scores after the run."""
+    """One thing to measure: the arguments of workbook.scores.scores after the run."""
 
     sets: tuple[str, ...]
     channels: tuple[str, ...] = ("8bit",)

@@ -13,11 +13,12 @@ import pandas as pd
 from tadlib import networks
 from tadlib.channel import Channel
 from tadlib.errors import BadInput
-from tadlib.evaluation.scores import means, scores
+from tadlib.evaluation.protocol import means
 from tadlib.files import replacing
 from tadlib.networks.tad import multiply_adds
 from tadlib.settings import ROOT, results
 from workbook import studies
+from workbook.scores import scores
 
 
 def save(rows: pd.DataFrame, name: str, profile: str) -> Path:

@@ -15,6 +15,12 @@ PAN = 6  # pixels a frame, at most, by which a window moves over a still image i
 LAMBDA = 0.5  # share of the uniform distribution in the rebalancing of colours
 
 
+def large_enough(name: str, size: int, frames: int = 1) -> int:
+    """How many images of a set have room for patches of `size` pixels; without neighbours for `frames` they move."""
+    side = size + (frames - 1) * PAN
+    return sum(min(image.shape[-2:]) >= (size if sets.is_clip(name) else side) for image in sets.load(name).values())
+
+
 class Patches:
     """Random patches of the training images, but for those on which choices are made (sets.held_out).
 

@@ -115,6 +115,14 @@ def _measure(kind: str, result: Tensor, truth: Tensor, border: int, sigma: float
     return found | {name: EXTRA[name](codes, truth) for name in extra if not sigma}
 
 
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean over images of every measure, a row for each run, set, kind, channel and draw; PSNR capped at 100 dB."""
+    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma", "draw"]
+    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
+    rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
+    return rows.groupby(keys, sort=False)[measures].mean().reset_index()
+
+
 @torch.inference_mode()
 def psnr_of_set(model: TAD, images: dict[str, Tensor], scale: int, guide: str, fast: bool = False
                 ) -> tuple[float, float]:

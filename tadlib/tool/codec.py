@@ -1,11 +1,13 @@
 """Both ways through a trained network for pictures of any size, in tiles: what the commands are made of.
 
-A picture is uint8 (H, W, 3), a grey one (H, W). What computes is the backend's affair (torch_backend.py).
+A picture is uint8 (H, W, 3), a grey one (H, W). What computes is the backend's affair: torch
+(torch_backend.py) or onnxruntime (onnx_backend.py).
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,6 +16,7 @@ from tqdm import tqdm
 
 from tadlib.errors import BadInput
 from tadlib.tasks import TASKS, Task
+from tadlib.tool import models
 
 Array = np.ndarray
 TILE = 768  # HR pixels a side: bounds the memory, costs about a tenth of the time in overlap
@@ -59,18 +62,17 @@ class Codec:
         self.name, self.scale, self.task, self.frames = backend.name, backend.scale, backend.task, backend.frames
 
     @staticmethod
-    def find(name: str | None = None, scale: int | None = None, task: str | None = "sr") -> Codec:
+    def find(name: str | None = None, scale: int | None = None, task: str | None = "sr", backend: str | None = None
+             ) -> Codec:
         """The stored model of that name; without a name the tool net of that task and scale (4 if not said).
 
-        Raises BadInput for a model that is not stored, or is for another task (None: any will do) or scale.
+        `backend`: "torch" or "onnx" (default: torch where it is installed and the model's weights are kept). Raises
+        BadInput for a model that is not stored, or is for another task (None: any will do) or scale.
         """
-        from tadlib.tool import models  # here: it takes torch, which takes a second
-        from tadlib.tool.torch_backend import TorchBackend
-
         if name is None:
             wanted = TASKS[task or "sr"]
             name = wanted.default.format(scale or wanted.scale)
-        codec = Codec(TorchBackend(models.find(name)))
+        codec = Codec(_backend(models.place(name), backend))
         codec.name = name  # where there is only its stand-in, too: that is how it is asked for
         if task and codec.task.name != task:
             raise BadInput(f"model {name!r} is one for {' and '.join(codec.task.commands)}")
@@ -79,12 +81,9 @@ class Codec:
         return codec
 
     @staticmethod
-    def open(folder: str | Path) -> Codec:
-        """The model in a folder: record.json and weights.safetensors. Raises BadInput."""
-        from tadlib.stored import Trained
-        from tadlib.tool.torch_backend import TorchBackend
-
-        return Codec(TorchBackend(Trained.open(folder)))
+    def open(folder: str | Path, backend: str | None = None) -> Codec:
+        """The model in a folder: record.json and weights.safetensors, or a pair of ONNX files. Raises BadInput."""
+        return Codec(_backend(models.in_folder(Path(folder)), backend))
 
     def downscale(self, image: Array, refine: int = 0, likeness: float | None = None, channel: str = "8bit") -> Array:
         """uint8 (H, W, 3) -> X_SLR as codes, uint8 (ceil(H / scale), ceil(W / scale), 3), or (H, W) for colour.
@@ -112,6 +111,24 @@ class Codec:
         codes = codes if codes.ndim == 4 else np.broadcast_to(codes, (self.frames, *codes.shape))  # (frames, h, w, C)
         big = _tiled(self.backend.decode, codes, max(16, self.tile // self.scale), self.backend.up, self.scale, 1)
         return big if size is None else big[: size[0], : size[1]]
+
+
+def _backend(place: models.Place, wanted: str | None) -> Backend:
+    """What computes the model there: loading torch takes a second, and it may be absent. Raises BadInput."""
+    has_torch = find_spec("torch") is not None
+    if wanted == "torch" or (wanted is None and place.in_torch and (has_torch or not place.in_onnx)):
+        if not has_torch:
+            raise BadInput(f"model {place.name!r} takes torch here: pip install 'tadlib[torch]'")
+        from tadlib.stored import Trained
+        from tadlib.tool.torch_backend import TorchBackend
+
+        return TorchBackend(Trained.open(place.folder))
+    if not place.in_onnx:
+        raise BadInput(f"{place.folder}: holds no {place.name}{models.DOWN} and {models.UP}; "
+                       f"`tadlib export {place.name} FOLDER` makes them")
+    from tadlib.tool.onnx_backend import OnnxBackend
+
+    return OnnxBackend(place)
 
 
 def _padded(image: Array, m: int) -> Array:

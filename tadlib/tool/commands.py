@@ -2,19 +2,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tadlib import __version__, settings
 from tadlib.errors import BadInput, tell
+from tadlib.tool import jobs
 
 if TYPE_CHECKING:
     from tadlib.tool.codec import Codec
     from tadlib.tool.pictures import Origin
+
+
+# Which extra of the package brings what the commands can do without
+EXTRAS = {"torch": "torch", "safetensors": "torch", "onnx": "export", "pandas": "workbook", "skimage": "workbook"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,80 +52,93 @@ def parser() -> argparse.ArgumentParser:
         if task == "sr":
             sub.add_argument("--scale", type=int, choices=(2, 4), help="by how much (default: as model or file say; 4)")
         sub.add_argument("--model", metavar="NAME", help=f"see `models` (default: {default})")
+        sub.add_argument("--backend", choices=("torch", "onnx"), help="what computes (default: torch where it is "
+                         "installed, else onnxruntime)")
+        sub.add_argument("--device", metavar="WHERE", help="of torch: " + settings.VARIABLES["TAD_DEVICE"])
+        sub.add_argument("--skip-existing", action="store_true", help="leave alone what OUT has already (pictures "
+                         "only)")
+        sub.add_argument("--recursive", action="store_true", help="folders in the folder count too")
+        sub.add_argument("--fps", type=_fps, metavar="N", help="of a clip: frames a second, as 30 or 30000/1001, "
+                         "whatever it says of itself")
         if act is _downscale:
             sub.add_argument("--refine", type=int, default=0, metavar="STEPS", help="move the small image by so "
                              "many gradient steps towards what its decoder needs (default: 0; 3 to 30, see README)")
             sub.add_argument("--likeness", type=float, metavar="WEIGHT", help="of the deviation from the ordinary "
                              "small image (default: no weight, but it stays as like as without refinement)")
+            sub.add_argument("--keep-broken", action="store_true", help="of a film that breaks off, the frames before")
+            sub.add_argument("--keep-location", action="store_true", help="where the picture was taken stays in it")
             sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL", help="what the small image "
                              "will meet: jpeg:90, webp:85, noise:0.02, jpeg:75+resize:0.9 ... (default: a PNG file)")
 
-    command("models", _models, "the stored models with their size and scores")
+    sub = command("models", _models, "the stored models with their size and scores")
+    sub.add_argument("--json", action="store_true", help="as JSON: a list of objects")
+
+    sub = command("export", _export, "a model to carry away: ONNX files or weights, with a model card")
+    sub.add_argument("name", metavar="NAME", help="see `models`")
+    sub.add_argument("output", type=Path, metavar="OUT", help="a folder; it is made")
+    sub.add_argument("--format", choices=("onnx", "safetensors"), default="onnx", help="(default: onnx)")
 
     sub = command("evaluate", _evaluate, "score a model on a set or on a folder of own images (SHRT: its large image; "
                   "SLR: how close the small one is to an ordinary one; SHRB, SLRB: one half with an ordinary other)")
     sub.add_argument("--model", metavar="NAME", required=True)
     sub.add_argument("--set", metavar="SET", help="a registered set or a folder (default: Sample, or SampleClip)")
+    sub.add_argument("--json", action="store_true", help="as JSON: the images and their means")
     sub.add_argument("--channel", default="8bit", help='what happens to the small image: "jpeg:90", "noise:0.05", ...')
     return whole
 
 
-def _each(source: Path, target: Path, work: Callable[[Path, Path], None], jpeg: bool = False) -> int:
-    """work(in, out) for each pair of files; in a folder a bad one is told at the end and stops none of the others."""
-    from tqdm import tqdm
-
-    from tadlib.tool.pictures import inputs, pairs, refuse_inputs
-
-    todo = pairs(source, target, jpeg)
-    known = inputs(todo)
-    if len(todo) == 1 and not source.is_dir():
-        work(*todo[0])
-        return 0
-    bad: list[BadInput] = []
-    for one, other in tqdm(todo, desc=source.name, unit="image", disable=None):
-        try:
-            refuse_inputs(other, known)
-            work(one, other)
-        except BadInput as error:
-            bad.append(error)
-    for trouble in bad:
-        tell(trouble)
-    print(f"{len(todo) - len(bad)} of {len(todo)} images written to {target}")
-    return 2 if bad else 0
+def _fps(text: str) -> Fraction:
+    number = Fraction(text).limit_denominator(1001)
+    if not 0 < number <= 1000:
+        raise ValueError
+    return number
 
 
-def _downscale(options: argparse.Namespace) -> int | None:
+def _downscale(options: argparse.Namespace) -> int:
     from tadlib.tool.codec import Codec
     from tadlib.tool.pictures import How, check, downscale_file
-    from tadlib.tool.video import downscale_clip, is_video
+    from tadlib.tool.video import Wish, clips, downscale_clip, is_video
 
-    how = How(options.refine, options.likeness, options.channel)
+    how = How(options.refine, options.likeness, options.channel, options.keep_location)
     check(how)
-    codec = Codec.find(options.model, options.scale, task=options.task)
-    if is_video(options.input) or is_video(options.output) or (options.input.is_dir() and codec.frames > 1):
-        print(f"{downscale_clip(codec, options.input, options.output, how)} frames written to {options.output}")
-        return None
-    jpeg = how.channel.startswith("jpeg") and "+" not in how.channel
-    return _each(options.input, options.output, lambda i, o: downscale_file(codec, i, o, how), jpeg)
+    codec = Codec.find(options.model, options.scale, task=options.task, backend=options.backend)
+    wish = Wish(options.fps, options.keep_broken)
+    films = clips(options.input, options.output, options.recursive)
+    if films:
+        code = jobs.each_clip(films, lambda i, o: downscale_clip(codec, i, o, how, wish), options)
+    elif is_video(options.input) or is_video(options.output) or (
+            options.input.is_dir() and (codec.frames > 1 or options.fps)):
+        count = downscale_clip(codec, options.input, options.output, how, wish)
+        print(f"{count} frames written to {options.output}")
+        code = 0
+    else:
+        jpeg = how.channel.startswith("jpeg") and "+" not in how.channel
+        code = jobs.each(options, lambda i, o: downscale_file(codec, i, o, how), wish.notes, jpeg)
+    for note in wish.notes:
+        tell(note)
+    return code
 
 
-def _upscale(options: argparse.Namespace) -> int | None:
+def _upscale(options: argparse.Namespace) -> int:
     from functools import cache, partial
 
     from tadlib.tool.codec import Codec
     from tadlib.tool.pictures import upscale_file
-    from tadlib.tool.video import first_origin, is_video, upscale_clip
+    from tadlib.tool.video import Wish, clips_back, first_origin, is_video, upscale_clip
 
-    find = cache(partial(Codec.find, task=options.task))
+    find = cache(partial(Codec.find, task=options.task, backend=options.backend))
     chosen = find(options.model, options.scale) if options.model else None
-    notes: dict[str, None] = {}  # each is told once, and at the end: an error is one line
+    wish = Wish(options.fps)
+    notes = wish.notes  # each is told once, and at the end: an error is one line
 
     def codec_for(origin: Origin | None) -> Codec:
+        for option, said in (("model", origin and origin.model), ("scale", origin and origin.scale)):
+            given = getattr(options, option)
+            if given and said and given != said:
+                raise BadInput(f"--{option} {given}, but the picture says that it was made by {option} {said}")
         if chosen:
-            if origin and origin.model != chosen.name:
-                notes[f"--model {chosen.name}, but the picture says that it was made by {origin.model}"] = None
             return chosen
-        if origin is None or (options.scale and options.scale != origin.scale):
+        if origin is None:
             codec = find(None, options.scale)
             notes[f"the picture does not say (any more) what made it: taken as one by {codec.name}, see --model"] = None
             return codec
@@ -129,11 +150,14 @@ def _upscale(options: argparse.Namespace) -> int | None:
         except BadInput:  # in a folder of pictures one that is bad is told, and stops none of the others
             return False
 
-    if is_video(options.input) or is_video(options.output) or looks_around():
-        print(f"{upscale_clip(codec_for, options.input, options.output)} frames written to {options.output}")
+    films = [] if is_video(options.output) or options.recursive else clips_back(options.input, options.output)
+    if films:
+        code = jobs.each_clip(films, lambda i, o: upscale_clip(codec_for, i, o, wish), options)
+    elif is_video(options.input) or is_video(options.output) or looks_around():
+        print(f"{upscale_clip(codec_for, options.input, options.output, wish)} frames written to {options.output}")
         code = 0
     else:
-        code = _each(options.input, options.output, lambda i, o: upscale_file(codec_for, i, o))
+        code = jobs.each(options, lambda i, o: upscale_file(codec_for, i, o), notes)
     for note in notes:
         tell(note)
     return code
@@ -144,12 +168,16 @@ def _models(options: argparse.Namespace) -> None:
 
     sets = ("Set5", "Set14", "Sample")
     heads = ["model", "network", "scale", "params", "steps", *(f"{name} RGB dB" for name in sets)]
+    found = [models.facts(name) for name in models.names()]
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
     rows = []
-    for name in models.names():
-        trained = models.find(name)
-        means = models.mean_scores(trained.folder, trained.run.scale)
-        rows.append([name, trained.run.model, f"x{trained.run.scale}", f"{trained.record['params']:,}",
-                     str(trained.run.steps), *(f"{means[s]:.2f}" if s in means else "" for s in sets)])
+    for said in found:
+        means = said.get("psnr_rgb", {})
+        rows.append([said["model"], said.get("network", ""), f"x{said['scale']}" if "scale" in said else "",
+                     f"{said['params']:,}" if "params" in said else "", str(said.get("steps", "")),
+                     *(f"{means[s]:.2f}" if s in means else "" for s in sets)])
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in [heads, *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -158,24 +186,32 @@ def _models(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from tadlib.channel import Channel
     from tadlib.data.sets import load
+    from tadlib.evaluation.protocol import means, score
     from tadlib.tool import models
 
-    try:
-        from tadlib.evaluation.protocol import score
-        from tadlib.evaluation.scores import means
-    except ModuleNotFoundError as error:
-        raise BadInput(f"evaluate takes the package {error.name}: pip install 'tadlib[workbook]'") from None
     channel = str(Channel.parse(options.channel))
     trained = models.find(options.model)
     network, scale = trained.network(), trained.run.scale
     name = options.set or ("SampleClip" if network.head.frames > 1 else "Sample")
     rows = score(network, load(name), scale, trained.run.guide, (channel,))
     shown = rows.drop(columns=["sigma", "channel"])
-    print(shown.round(3).to_string(index=False))
     facts = {"run": options.model, "model": options.model, "params": network.parameters_count, "scale": scale,
              "set": name}
+    mean = means(rows.assign(**facts)).drop(columns=["run", "sigma"])
+    if options.json:
+        both = {"images": shown, "mean": mean}
+        print(json.dumps({key: json.loads(table.to_json(orient="records")) for key, table in both.items()}, indent=1))
+        return
+    print(shown.round(3).to_string(index=False))
     print("\nmean")
-    print(means(rows.assign(**facts)).drop(columns=["run", "sigma"]).round(3).to_string(index=False))
+    print(mean.round(3).to_string(index=False))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from tadlib.tool.export import export
+
+    for path in export(options.name, options.output, options.format):
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def guarded(act: Callable[[], int | None], name: str, interrupted: str = "interrupted") -> int:
@@ -185,6 +221,17 @@ def guarded(act: Callable[[], int | None], name: str, interrupted: str = "interr
     except (BadInput, FloatingPointError) as error:  # the second: a training whose loss is no number any more
         tell(error, name)
         return getattr(error, "code", 2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        tell(f"this takes the package {package}: pip install 'tadlib[{EXTRAS[package]}]'", name)
+        return 2
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not jobs.lacks_memory(error):
+            raise
+        tell("there is not enough memory for it", name)
+        return 2
     except BrokenPipeError:  # who reads what we print has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
         return 0
@@ -196,6 +243,19 @@ def guarded(act: Callable[[], int | None], name: str, interrupted: str = "interr
         return 130
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """What SIGINT, SIGTERM and SIGHUP do: an exception, but where a library is half loaded, which makes it anything."""
+    at = frame
+    while at:
+        if at.f_code.co_filename.startswith("<frozen importlib"):  # nothing is written yet
+            tell("interrupted")
+            os._exit(128 + number)
+        at = at.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
+
+
 def prepare(quiet: bool = True) -> None:
     """Once, for a process that is a command.
 
@@ -203,7 +263,9 @@ def prepare(quiet: bool = True) -> None:
     to stderr, not what libtiff and its kin print by themselves.
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
+        signal.signal(ending, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may want it ignored
+        signal.signal(signal.SIGINT, _end)
     if not quiet:
         return
     own = os.dup(2)

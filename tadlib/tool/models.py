@@ -1,62 +1,115 @@
-"""The models that there are, by name: in $TAD_MODELS, in the results of the clone, inside the wheel."""
+"""The models that there are, by name: in $TAD_MODELS, in the results of the clone, inside the wheel.
+
+A model is a folder with the weights of a run, or a pair NAME_down.onnx and NAME_up.onnx (export.py), or both.
+"""
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tadlib import settings
 from tadlib.errors import BadInput
-from tadlib.stored import STAND_IN, WEIGHTS, Trained, read_record
+from tadlib.files import RECORD, STAND_IN, WEIGHTS, read_record
+
+if TYPE_CHECKING:
+    from tadlib.stored import Trained
+
+DOWN, UP = "_down.onnx", "_up.onnx"
 
 
-def find(name: str) -> Trained:
-    """The stored model of that name (settings.model_folders), of several the newest; else its stand-in.
+class Place(NamedTuple):
+    """Where a model lies, and what it is called there."""
+
+    name: str
+    folder: Path
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether there are weights, or the record says that none are needed."""
+        if (self.folder / WEIGHTS).exists():
+            return True
+        try:
+            network = read_record(self.folder)["network"]
+        except BadInput:
+            return False
+        return not (network.get("encoder") or network.get("decoder"))
+
+    @property
+    def in_onnx(self) -> bool:
+        return all((self.folder / (self.name + way)).exists() for way in (DOWN, UP))
+
+
+def place(name: str) -> Place:
+    """Where the model of that name lies (settings.model_folders), of several the newest; else its stand-in.
 
     Raises BadInput naming those that there are.
     """
-    found = _folders()
+    found = _places()
     for wanted in (name, name + STAND_IN):
         if wanted in found:
-            return Trained.open(found[wanted])
+            return found[wanted]
     raise BadInput(f"no model {name!r}; there are: {', '.join(names()) or 'none yet'}")
 
 
+def find(name: str) -> Trained:
+    """The stored run of that name, for torch. Raises BadInput."""
+    from tadlib.stored import Trained
+
+    return Trained.open(place(name).folder)
+
+
 def names() -> list[str]:
-    """The names of the stored models that can be used: those with weights, and those that need none."""
-    return sorted({name.removesuffix(STAND_IN) for name in _folders()})
+    """The names of the models that can be used: those with weights or ONNX files, and those that need none."""
+    return sorted({name.removesuffix(STAND_IN) for name in _places()})
 
 
-def _folders() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for place in settings.model_folders():
+def in_folder(folder: Path) -> Place:
+    """The one model in a folder. Raises BadInput."""
+    pairs = [path.name.removesuffix(UP) for path in folder.glob(f"*{UP}")]
+    return Place(pairs[0] if len(pairs) == 1 else str(read_record(folder)["name"]), folder)
+
+
+def _places() -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for top in settings.model_folders():
         here = {}
-        for record in sorted(place.glob("*-*/record.json"), key=lambda path: path.stat().st_mtime_ns):
-            if _is_whole(record.parent):
-                here[record.parent.name.rpartition("-")[0]] = record.parent
+        for path in [*top.glob(f"*{UP}"), *top.glob(f"*/*{UP}")]:
+            pair = Place(path.name.removesuffix(UP), path.parent)
+            if pair.in_onnx:
+                here[pair.name] = pair
+        for record in sorted(top.glob(f"*-*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns):
+            run = Place(record.parent.name.rpartition("-")[0], record.parent)
+            if run.in_torch:
+                here[run.name] = run
         found = here | found
     return found
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether there are weights, or the record says that none are needed."""
-    if (folder / WEIGHTS).exists():
-        return True
+def facts(name: str) -> dict[str, Any]:
+    """What there is to say of a model: network, scale, params, steps, and the PSNR by set. Raises BadInput."""
+    folder = place(name).folder
+    if not (folder / RECORD).exists():  # an ONNX pair that someone carried here alone
+        return {"model": name}
+    record = read_record(folder)
     try:
-        network = read_record(folder)["network"]
-    except BadInput:
-        return False
-    return not (network.get("encoder") or network.get("decoder"))
+        scale = int(record["scale"])
+        said = {"model": name, "network": str(record["model"]), "scale": scale, "params": int(record["params"]),
+                "steps": int(record["steps"])}
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{folder / RECORD}: not the record of a run") from None
+    return said | {"psnr_rgb": mean_scores(folder, scale)}
 
 
-def mean_scores(folder: Path, scale: int) -> dict[str, float]:
-    """RGB PSNR of X_SHR, in dB, by set: the mean over images of what scores.csv holds at this scale for plain 8 bit."""
+def mean_scores(folder: Path, scale: int, kind: str = "SHRT", column: str = "psnr_rgb") -> dict[str, float]:
+    """By set: the mean over images of what scores.csv holds at this scale for plain 8 bit; PSNR, in dB, at most 100."""
     found: dict[str, list[float]] = {}
     path = folder / "scores.csv"
     try:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
-                if (row["kind"], row["channel"], row["scale"]) == ("SHRT", "8bit", str(scale)):
-                    found.setdefault(row["set"], []).append(min(100.0, float(row["psnr_rgb"])))
+                if (row["kind"], row["channel"], row["scale"]) == (kind, "8bit", str(scale)):
+                    found.setdefault(row["set"], []).append(min(100.0, float(row[column])))
     except FileNotFoundError:
         return {}
     except (OSError, KeyError, TypeError, ValueError, csv.Error):

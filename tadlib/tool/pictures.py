@@ -2,8 +2,8 @@
 
 The small image is an ordinary 8-bit PNG (for colorization a grey one of full size). Three facts travel in a text chunk
 named "tad", as JSON: model, scale, and the original size, so that the result has exactly the input's size. Without the
-chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale. The frames of a clip
-are such images, with its frames a second as a fourth fact.
+chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale; where it was cropped
+or resized since, model and scale are still believed. The frames of a clip are such images, with more facts.
 """
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
-from tadlib.errors import BadInput
-from tadlib.files import MAX_PIXELS, Array, picture_files, read_image, read_picture, replacing, write_png
+from tadlib.errors import BadInput, plain
+from tadlib.files import MAX_PIXELS, Array, natural, picture_files, read_picture, replacing, write_png
+from tadlib.files import SUFFIXES as PICTURES
 from tadlib.tasks import COLOUR
+from tadlib.tool.beside import beside
 from tadlib.tool.codec import Codec
+from tadlib.tool.colours import to_srgb
 
 CHUNK = "tad"
 JPEG = {".jpg", ".jpeg"}
 RATE = re.compile(r"[1-9][0-9]{0,6}(/[1-9][0-9]{0,3})?")  # frames a second, as 25 or 30000/1001
+ASPECT = re.compile(r"[1-9][0-9]{0,4}(/[1-9][0-9]{0,4})?")
+TIME = re.compile(r"(0|[1-9][0-9]{0,15})(/[1-9][0-9]{0,11})?")
+LATEST = 10**6  # seconds: no clip is longer
 
 
 @dataclass(frozen=True)
@@ -31,27 +38,37 @@ class Origin:
 
     model: str
     scale: int
-    size: tuple[int, int]  # height, width of the original
+    size: tuple[int, int] | None  # height, width of the original; None: it was cropped or resized since
     rate: str | None = None  # of a clip's frame: frames a second, see RATE
+    time: str | None = None  # when it is shown, in seconds after the first, where that is not its turn
+    aspect: str | None = None  # width of a pixel by its height, where it is no square
 
     def chunk(self) -> dict[str, str]:
-        height, width = self.size
+        height, width = self.size or (0, 0)
+        more = {"rate": self.rate, "time": self.time, "aspect": self.aspect}
         facts = {"model": self.model, "scale": self.scale, "size": [width, height]}
-        return {CHUNK: json.dumps(facts | ({"rate": self.rate} if self.rate else {}))}
+        return {CHUNK: json.dumps(facts | {k: v for k, v in more.items() if v})}
 
     @staticmethod
     def of(info: dict, codes: Array) -> Origin | None:
-        """The chunk of an opened picture, or a JPEG's comment; None without one, or if it was resized since."""
+        """The chunk of an opened picture, or a JPEG's comment; None without one. Without size, if it was resized."""
         try:
             facts = json.loads(info[CHUNK] if CHUNK in info else info["comment"])
-            width, height = (int(n) for n in facts["size"])
-            rate = str(facts.get("rate"))
-            origin = Origin(str(facts["model"]), int(facts["scale"]), (height, width),
-                            rate if RATE.fullmatch(rate) else None)
-            fits = origin.scale > 0 and codes.shape[:2] == tuple(-(-n // origin.scale) for n in origin.size)
+            origin = Origin(str(facts["model"]), int(facts["scale"]), None)
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):  # the last: brackets without end
             return None
-        return origin if fits else None
+        if origin.scale <= 0:
+            return None
+        rate, time, aspect = (said if form.fullmatch(said := str(facts.get(name))) else None
+                              for name, form in (("rate", RATE), ("time", TIME), ("aspect", ASPECT)))
+        time = time if time and Fraction(time) <= LATEST else None
+        origin = replace(origin, rate=rate, time=time, aspect=aspect)
+        try:
+            width, height = (int(n) for n in facts["size"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return origin
+        fits = codes.shape[:2] == (-(-height // origin.scale), -(-width // origin.scale))
+        return replace(origin, size=(height, width)) if fits else origin
 
 
 CodecFor = Callable[[Origin | None], Codec]
@@ -64,27 +81,38 @@ class How:
     refine: int = 0
     likeness: float | None = None
     channel: str = "8bit"
+    location: bool = False  # whether it says where the picture was taken
 
 
 def check(how: How) -> None:
     """Raises BadInput for what cannot be done, before anything is."""
-    from tadlib.channel import Channel
+    if how.refine or how.channel != How.channel:
+        from tadlib.channel import Channel  # here: it takes torch
 
-    if Channel.parse(how.channel).cycles > 1:
-        raise BadInput(f"--for {how.channel}: cycles are no channel that a picture is made for")
+        if Channel.parse(how.channel).cycles > 1:
+            raise BadInput(f"--for {how.channel}: cycles are no channel that a picture is made for")
     if how.refine < 0 or not (how.likeness is None or 0 <= how.likeness < math.inf):
         raise BadInput("--refine and --likeness have to be numbers from 0 on")
 
 
-def downscale_file(codec: Codec, source: Path, target: Path, how: How = How()) -> None:
-    """Any readable picture -> its small (or grey) PNG, or the JPEG that it was made for. Raises BadInput."""
-    image = read_image(source)
+def downscale_file(codec: Codec, source: Path, target: Path, how: How = How()) -> list[str]:
+    """Any readable picture -> its small (or grey) PNG, or the JPEG that it was made for. Raises BadInput.
+
+    Returns what is to be told: which of several pictures in it was taken.
+    """
+    image, info = read_picture(source, prepare=to_srgb)
     codes = codec.downscale(image, how.refine, how.likeness, how.channel)
     origin = Origin(codec.name, codec.scale, image.shape[:2])
     if target.suffix.lower() in JPEG:
         write_jpeg(target, codes, how.channel, origin)
     else:
-        write_png(target, codes, origin.chunk())
+        write_png(target, codes, origin.chunk(), **beside(info, how.location))
+    return several(source, info)
+
+
+def several(source: Path, info: dict) -> list[str]:
+    count = info.get("pictures", 1)
+    return [f"{source}: holds {count} pictures; the first is taken"] if count > 1 else []
 
 
 def write_jpeg(target: Path, codes: Array, channel: str, origin: Origin) -> None:
@@ -99,16 +127,17 @@ def write_jpeg(target: Path, codes: Array, channel: str, origin: Origin) -> None
         temporary.write_bytes(write(from_array(codes), value, comment=origin.chunk()[CHUNK]))
 
 
-def upscale_file(codec_for: CodecFor, source: Path, target: Path) -> None:
+def upscale_file(codec_for: CodecFor, source: Path, target: Path) -> list[str]:
     """A small (or grey) picture -> the large (or coloured) PNG, by the codec that `codec_for` finds for its text chunk.
 
-    Raises BadInput, also for a picture with colours where a grey one is needed.
+    Returns what is to be told. Raises BadInput, also for a picture with colours where a grey one is needed.
     """
-    codes, info = read_picture(source)
+    codes, info = read_picture(source, prepare=to_srgb)
     origin = Origin.of(info, codes)
     codec = chosen(codec_for, origin, source)
     size = result_size(codec, origin, codes, source)
-    write_png(target, codec.upscale(received(codec, codes, source), size))
+    write_png(target, codec.upscale(received(codec, codes, source), size), **beside(info, location=True))
+    return several(source, info)
 
 
 def chosen(codec_for: CodecFor, origin: Origin | None, source: Path) -> Codec:
@@ -130,34 +159,32 @@ def received(codec: Codec, codes: Array, source: Path) -> Array:
 
 def result_size(codec: Codec, origin: Origin | None, codes: Array, source: Path) -> tuple[int, int]:
     """The result's size; a chunk of another scale says nothing of it. Raises BadInput: one that we would not read."""
-    known = origin is not None and origin.scale == codec.scale
-    height, width = origin.size if origin and known else (n * codec.scale for n in codes.shape[:2])
+    known = origin.size if origin and origin.scale == codec.scale else None
+    height, width = known or (n * codec.scale for n in codes.shape[:2])
     if height * width > MAX_PIXELS:
         raise BadInput(f"{source}: would become more than {MAX_PIXELS:,} pixels")
     return height, width
 
 
-def pairs(source: Path, target: Path, jpeg: bool = False) -> list[tuple[Path, Path]]:
+def pairs(source: Path, target: Path, jpeg: bool = False, recursive: bool = False) -> list[tuple[Path, Path]]:
     """What to read and what to write: two files, or every picture of a folder to the same stem in another.
 
-    A single target may be a JPEG with `jpeg`. Raises BadInput: nothing there, two pictures of one stem, a target that
-    is no PNG, or one that is an input.
+    A single target may be a JPEG with `jpeg`; with `recursive` folders in the folder count too. Raises BadInput:
+    nothing there, two pictures of one stem, a target that is no PNG or no folder, or one that is an input.
     """
     if not source.exists():
         raise BadInput(f"{source}: no such file or folder")
     if source.is_dir():
-        if target.exists() and not target.is_dir():
-            raise BadInput(f"{target}: is a file, but {source} is a folder: give a folder")
-        if target.exists() and target.samefile(source):
-            raise BadInput(f"{target}: is the input folder itself: results would replace the originals")
-        found = picture_files(source)
+        check_folder(source, target)
+        found = inside(source, target) if recursive else picture_files(source)
         if not found:
-            raise BadInput(f"{source}: holds no picture")
-        count = Counter(f.stem for f in found)
-        twice = [f.name for f in found if count[f.stem] > 1]
+            others = left_out(source, target, recursive)
+            raise BadInput(f"{source}: holds no picture{others and f' ({others})'}")
+        count = Counter(f.with_suffix("") for f in found)
+        twice = [f.relative_to(source).as_posix() for f in found if count[f.with_suffix("")] > 1]
         if twice:
             raise BadInput(f"{source}: {' and '.join(twice)} would become one file; rename one")
-        return [(f, target / f"{f.stem}.png") for f in found]
+        return [(f, target / f.relative_to(source).with_suffix(".png")) for f in found]
     if target.is_dir():
         target = target / f"{source.stem}.png"
     if target.suffix.lower() != ".png" and not (jpeg and target.suffix.lower() in JPEG):
@@ -166,6 +193,37 @@ def pairs(source: Path, target: Path, jpeg: bool = False) -> list[tuple[Path, Pa
     if target.exists() and target.samefile(source):
         raise BadInput(f"{target}: input and output are the same file; choose another output")
     return [(source, target)]
+
+
+def check_folder(source: Path, target: Path) -> None:
+    """Raises BadInput where a folder's results cannot go to this target."""
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"{target}: is a file, but {source} is a folder: give a folder")
+    if target.exists() and target.samefile(source):
+        raise BadInput(f"{target}: is the input folder itself: results would replace the originals")
+    if target.suffix.lower() in PICTURES and not target.exists():
+        raise BadInput(f"{target}: is named as a picture, but {source} is a folder: give the name of a folder")
+
+
+def inside(source: Path, target: Path, suffixes: Collection[str] = PICTURES) -> list[Path]:
+    """The pictures of a folder and of those in it, in natural order; not what is hidden, nor what is in `target`."""
+    found = (f for f in source.rglob("*") if f.suffix.lower() in suffixes
+             and not any(part.startswith(".") for part in f.relative_to(source).parts)
+             and target.absolute() not in f.absolute().parents and not f.is_dir())
+    return sorted(found, key=natural)
+
+
+def left_out(source: Path, target: Path, recursive: bool) -> str:
+    """What of a folder is no picture, in words: "2 .heic, 1 folders (see --recursive)"; "" where there is nothing."""
+    others: Counter[str] = Counter()
+    for file in source.rglob("*") if recursive else source.iterdir():
+        if file.name.startswith(".") or file.suffix.lower() in PICTURES or target in (file, *file.parents):
+            continue
+        if file.is_dir():
+            others["folders (see --recursive)"] += not recursive
+        else:
+            others[plain(file.suffix.lower())[:20] or "without a suffix"] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()) if count)
 
 
 def inputs(todo: list[tuple[Path, Path]]) -> set[tuple[int, int]]:

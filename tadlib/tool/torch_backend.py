@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tadlib.channel import Channel, send
 from tadlib.machine import best_device
+from tadlib.networks import TAD
 from tadlib.pixels import from_array, to_array, to_codes, to_float
 from tadlib.stored import Trained
 from tadlib.tasks import TASKS, guidance
@@ -25,12 +26,7 @@ class TorchBackend:
         net.to(self.device)
         self.name, self.scale, self.guide = trained.run.name, trained.run.scale, trained.run.guide
         self.task, self.frames = TASKS[net.spec.task], net.head.frames
-        # each pass sees further by the factor; bicubic sees 2 LR pixels
-        reach = net.encoder.reach if net.encoder is not None else 0
-        reach = sum(reach * net.spec.step**n for n in range(net.passes(self.scale))) + 2 * self.scale
-        grid = math.lcm(self.scale, net.encoder.granularity if net.encoder is not None else 1)
-        self.down = Tiling(reach, grid)
-        self.up = Tiling(net.head.reach(net, self.scale), net.head.granularity(net))
+        self.down, self.up = tilings(net, self.scale)
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> np.ndarray:
@@ -57,3 +53,12 @@ class TorchBackend:
         """uint8 (N, H, W, C) -> floats (N, C, H, W)."""
         codes = torch.stack([from_array(image if image.shape[-1] == 3 else image[..., 0]) for image in images])
         return to_float(codes).to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def tilings(net: TAD, scale: int) -> tuple[Tiling, Tiling]:
+    """What a tile needs on the way down and up."""
+    # each pass sees further by the factor; bicubic sees 2 LR pixels
+    reach = net.encoder.reach if net.encoder is not None else 0
+    reach = sum(reach * net.spec.step**n for n in range(net.passes(scale))) + 2 * scale
+    grid = math.lcm(scale, net.encoder.granularity if net.encoder is not None else 1)
+    return Tiling(reach, grid), Tiling(net.head.reach(net, scale), net.head.granularity(net))

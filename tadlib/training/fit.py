@@ -6,7 +6,8 @@ import json
 import shutil
 import time
 import zipfile
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from tqdm import tqdm
 
 from tadlib import settings
 from tadlib.data import sets
-from tadlib.data.patches import ClipPatches, Patches
+from tadlib.data.patches import ClipPatches, Patches, large_enough
 from tadlib.errors import BadInput, MissingData, OutOfTime
 from tadlib.evaluation.protocol import psnr_of_set
 from tadlib.files import replacing
-from tadlib.machine import facts
+from tadlib.machine import facts, join, over_all
 from tadlib.networks import TAD, spec
 from tadlib.run import RECIPE_VERSION, Run
 from tadlib.stored import RECORD, WEIGHTS, Trained, describe, of
@@ -32,35 +33,44 @@ from tadlib.tasks import COLOUR
 from tadlib.training.loop import Progress, Trainer
 
 
-def fit(run: Run, retrain: bool = False, quiet: bool = False) -> Trained:
+def fit(run: Run, retrain: bool = False, quiet: bool = False, watch: Callable[[Progress], None] | None = None
+        ) -> Trained:
     """The trained run: from its folder if complete, from its checkpoint if half done, else trained from the start.
 
     On a machine without its training data the run falls back to the bundled sample under another name. If another
-    process is training it, this one waits and takes what that one leaves.
+    process is training it, this one waits and takes what that one leaves. `watch` is shown each step. Under torchrun
+    the processes train it together.
     Raises BadInput (no data; weights that do not fit; a full disk), FloatingPointError (the loss is no number any
     more), OutOfTime.
     """
     trained = of(run)
     run, target = trained.run, trained.folder
-    before = _completed(target)
+    first = join() == 0
+    before = _first(_completed(target))
     if before and not retrain:
         return trained.unchanged()
     if settings.training_forbidden():
         raise BadInput(f"{target.name}: not among the stored runs, and training is forbidden here")
-    with _alone(run, target):
-        if _completed(target) == before:  # else another process has trained it meanwhile
-            for place in (target, settings.checkpoints(run.profile) / target.name):
+    with _alone(run, target) if first else nullcontext():
+        if _first(_completed(target) == before):  # else another process has trained it meanwhile
+            for place in (target, settings.checkpoints(run.profile) / target.name) if first else ():
                 for leftover in place.glob(".*.*"):  # of a process that was killed while it wrote
                     leftover.unlink()
             try:
                 if run.trains:  # what is stored stays until the new one is complete
-                    _train(run, target, quiet)
-                else:
+                    _train(run, target, quiet or not first, watch)
+                elif first:
                     _finish(run, target, run.build(), Progress(), "32-true")
             finally:
                 with suppress(OSError):
                     target.rmdir()  # if nothing came of it
+    _first(0)  # none goes on before all is written
     return trained
+
+
+def _first(mine: int) -> int:
+    """What the first of the processes found: all go on from that."""
+    return int(over_all(torch.tensor(int(mine) if join() == 0 else 0), largest=True))
 
 
 def _completed(target: Path) -> int:
@@ -115,19 +125,22 @@ def begin(run: Run) -> TAD:
     return model.to(memory_format=torch.channels_last)
 
 
-def _train(run: Run, target: Path, quiet: bool) -> None:
+def _train(run: Run, target: Path, quiet: bool, watch: Callable[[Progress], None] | None) -> None:
     missing = [n for n in run.train if not sets.files(n)]
     if missing:
         raise MissingData(f"{run.name}: no training data {', '.join(missing)} (see `python -m workbook data`)")
     scales = run.scales or (run.scale,)
     if any(run.patch % scale for scale in scales):
         raise BadInput(f"{run.name}: patches of {run.patch} pixels are no multiple of {max(scales)}, the scale")
-    every, until = settings.checkpoint_seconds(), settings.until()
+    every, _ = settings.checkpoint_seconds(), settings.until()  # a bad value is told before the first step
     patches = (ClipPatches if run.net.head.frames > 1 else Patches)(run.train, run.patch)
+    for name in run.train:
+        if small := len(sets.load(name)) - _large(run, name):
+            print(f"{run.name}: {small} images of {name} are too small for patches of {run.patch} pixels")
     trainer = Trainer(run, begin(run))
     saved = settings.checkpoints(run.profile) / target.name / "state.pt"
     _resume(trainer, saved, _completed(target))
-    progress = trainer.progress
+    progress, first = trainer.progress, join() == 0
     marks, curve_sets = _history_steps(run), _curve_sets(run)
 
     bar = tqdm(total=run.steps, initial=progress.step, desc=run.name, disable=True if quiet else None, mininterval=1)
@@ -140,18 +153,28 @@ def _train(run: Run, target: Path, quiet: bool) -> None:
         progress.step += 1
         bar.update()
         if progress.step in marks:
-            progress.rows.append(_history_row(run, trainer, curve_sets))
+            if first:
+                progress.rows.append(_history_row(run, trainer, curve_sets))
+                bar.set_postfix(held_out=f"{progress.rows[-1]['held_out_shr']:.2f} dB")
             progress.terms = []
-            bar.set_postfix(held_out=f"{progress.rows[-1]['held_out_shr']:.2f} dB")
-        over = progress.step < run.steps and time.time() > until
-        if over or time.perf_counter() - checkpointed > every:
+        if watch:
+            watch(progress)
+        over = progress.step < run.steps and bool(_first(time.time() > settings.until()))
+        if first and (over or time.perf_counter() - checkpointed > every):
             _save(saved, trainer.state())
             checkpointed = time.perf_counter()
         if over:
+            _first(0)  # torchrun ends all with the first that fails: not before the checkpoint is written
             raise OutOfTime(f"{run.name}: out of time at step {progress.step} of {run.steps}; goes on from there")
     bar.close()
-    _finish(run, target, trainer.average, progress, trainer.computed)
-    shutil.rmtree(saved.parent, ignore_errors=True)
+    if first:
+        _finish(run, target, trainer.average, progress, trainer.computed)
+        shutil.rmtree(saved.parent, ignore_errors=True)
+
+
+def _large(run: Run, name: str) -> int:
+    """How many images of a training set are large enough."""
+    return large_enough(name, run.patch, run.net.head.frames)
 
 
 def _history_steps(run: Run) -> set[int]:
@@ -194,7 +217,7 @@ def _finish(run: Run, target: Path, model: TAD, progress: Progress, precision: s
         "network": run.net.words(),
         "params": model.parameters_count,
         "recipe_version": RECIPE_VERSION[run.recipe],
-        "data": {n: {"images": len(sets.load(n)), "fingerprint": sets.fingerprint(n)} for n in run.train},
+        "data": {n: {"images": _large(run, n), "fingerprint": sets.fingerprint(n)} for n in run.train},
         "minutes": round(progress.seconds / 60, 2),
         "rewinds": progress.rewinds,
         "precision": precision,

@@ -11,7 +11,7 @@ from torch import Tensor
 from tadlib.channel import draw, quantize, send
 from tadlib.errors import BadInput
 from tadlib.losses import Latent, latent_loss
-from tadlib.machine import best_device, fastest_precision
+from tadlib.machine import best_device, fastest_precision, over_all, processes, share, whole
 from tadlib.networks import TAD
 from tadlib.pixels import rgb_to_y, to_float, ycbcr_to_rgb
 from tadlib.run import Run
@@ -47,7 +47,10 @@ class Trainer:
     def __init__(self, run: Run, net: TAD | None = None):
         self.run = run
         self.device = best_device()
-        self.precision = wanted_precision() or fastest_precision(self.device)
+        fast = (wanted_precision() or fastest_precision(self.device)) == "bf16-mixed"
+        self.precision = "bf16-mixed" if over_all(torch.tensor(float(fast))) == 1 else "32-true"
+        if run.batch % processes():
+            raise BadInput(f"{run.name}: {processes()} processes cannot share batches of {run.batch}")
         self.net = (net or run.build()).to(self.device).to(memory_format=torch.channels_last)
         self.computed = self.precision  # of all steps; of a training resumed at another precision both, in their order
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
@@ -59,15 +62,21 @@ class Trainer:
     def step(self, codes: Tensor, n: int) -> dict:
         """Training step number n on uint8 patches (B, 3, P, P), of clips (B, frames, 3, P, P); what it measured.
 
-        Weights that ran away go back to their average. Raises FloatingPointError where they do so again and again.
+        Of several processes each takes its part of them; all have the same weights before and after. Weights that ran
+        away go back to their average. Raises FloatingPointError where they do so again and again.
         """
         for optimizer, base in zip(self.optimizers, self.rates, strict=True):
             for group, rate in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = rate * schedule(self.run, n)
-        task, latent = self.terms(codes.to(self.device), n)
+        task, latent = self.terms(share(codes).to(self.device), n)
         loss = self.run.alpha * task + self.run.beta_at(n) * latent.loss
-        value = float(loss.detach())
+        value, of_task, of_latent = over_all(torch.stack([loss, task, latent.loss]).detach()).tolist()
         loss.backward()
+        if processes() > 1:
+            gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+            means = over_all(torch.cat([g.flatten() for g in gradients])).split([g.numel() for g in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         usual = n < 50 or value < JUMP**self.objective.power * self.progress.typical
         if math.isfinite(value) and torch.isfinite(norm) and usual:
@@ -76,8 +85,8 @@ class Trainer:
             self._rewind(value, n)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        return {"task": float(task.detach()), "latent": float(latent.loss.detach()), "gate_open": latent.open,
-                "of_observed": latent.of_observed, "of_range": latent.of_range}
+        return {"task": of_task, "latent": of_latent, "gate_open": latent.open, "of_observed": latent.of_observed,
+                "of_range": latent.of_range}
 
     def terms(self, codes: Tensor, n: int) -> tuple[Tensor, Latent]:
         """L_TASK and L_LATENT of a batch, in float32 but for the layers."""
@@ -140,7 +149,7 @@ class Trainer:
 
 def greyed(run: Run, hr: Tensor, n: int) -> Tensor:
     """Some of the patches without their colours: else the net never learns that there are such pictures."""
-    chosen = (torch.rand(len(hr), generator=run.generator("grey", n)) < run.grey).to(hr.device)
+    chosen = share(torch.rand(len(hr) * processes(), generator=run.generator("grey", n)) < run.grey).to(hr.device)
     y = rgb_to_y(hr)
     neutral = torch.full_like(y, 128 / 255)
     return torch.where(chosen[:, None, None, None], quantize(ycbcr_to_rgb(y, neutral, neutral)), hr)
@@ -152,7 +161,7 @@ def arrived(run: Run, slr: Tensor, n: int) -> Tensor:
         return slr if n < 0.8 * run.steps else send(slr.detach())
     rng = run.generator("channel", n)
     if run.channels:
-        return torch.cat([draw(run.channels, rng).send(x, rng) for x in slr.split(1)])
+        return share(torch.cat([draw(run.channels, rng).send(x, rng) for x in whole(slr).split(1)]))
     if not run.noise:
         return send(slr)
-    return send(slr, f"noise:{run.noise * torch.rand((), generator=rng).item()}", rng)
+    return share(send(whole(slr), f"noise:{run.noise * torch.rand((), generator=rng).item()}", rng))

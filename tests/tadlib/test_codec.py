@@ -193,7 +193,8 @@ def test_a_chunk_is_believed_only_where_it_fits():
     good = Origin("tool_x4", 4, (121, 155)).chunk()
     small = np.empty((31, 39, 3), np.uint8)
     assert Origin.of(good, small) == Origin("tool_x4", 4, (121, 155))
-    assert Origin.of(good, np.empty((62, 78, 3), np.uint8)) is None  # the small image was resized since
+    resized = np.empty((62, 78, 3), np.uint8)  # since: model and scale are still what they were
+    assert Origin.of(good, resized) == Origin("tool_x4", 4, None)
     assert Origin.of({}, small) is None
     for text in ("", "[]", '{"model": "m", "scale": 0, "size": [1, 1]}', '{"scale": 4}', "null"):
         assert Origin.of({"tad": text}, small) is None, text

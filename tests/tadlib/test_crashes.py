@@ -21,11 +21,11 @@ import torch
 from tadlib import settings
 from tadlib.data import patches, sets
 from tadlib.errors import BadInput, OutOfTime
-from tadlib.evaluation.scores import scores
 from tadlib.run import Run
 from tadlib.stored import Trained, folder, is_trained
 from tadlib.training import objectives
 from tadlib.training.fit import fit
+from workbook.scores import scores
 
 RUN = Run("tiny", "aetad_very_small", scale=2, steps=24, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
 SHORT = replace(RUN, name="short", scale=4, steps=3)

@@ -16,8 +16,7 @@ from tadlib.channel import KINDS, Channel, send
 from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import colour_difference, compare, luma, psnr, ssim
-from tadlib.evaluation.protocol import psnr_of_set, score
-from tadlib.evaluation.scores import COLUMNS, means, read, scores
+from tadlib.evaluation.protocol import means, psnr_of_set, score
 from tadlib.files import read_image, write_png
 from tadlib.networks import build
 from tadlib.networks.heads import Head
@@ -35,6 +34,7 @@ from tadlib.pixels import (
 from tadlib.resize import upscale
 from tadlib.run import Run
 from tadlib.tasks import guidance
+from workbook.scores import COLUMNS, read, scores
 
 MEASURES = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y"]
 

@@ -127,8 +127,8 @@ def test_a_small_picture_that_does_not_say_what_made_it_is_told_of(no_data, own_
     Image.open(small).save(jpeg)
     assert main(["upscale", jpeg, big, "--model", "bicubic"]) == 0  # said by the user: nothing to tell
     assert capsys.readouterr().err == ""
-    assert main(["upscale", small, big, "--model", "lanczos"]) == 0
-    assert "--model lanczos, but the picture says that it was made by bicubic" in capsys.readouterr().err
+    assert main(["upscale", small, big, "--model", "lanczos"]) == 2
+    assert "--model lanczos, but the picture says that it was made by model bicubic" in capsys.readouterr().err
 
 
 def test_a_jpeg_is_taken_as_one_by_the_tool_and_that_is_said(photo, tmp_path, capsys):

@@ -15,7 +15,7 @@ from tadlib.training.fit import fit
 
 TINY = Run("tiny", "aetad_very_small", scale=2, steps=3, batch=2, patch=32, train=("SampleTrain",), profile="smoke")
 BAD = {"TAD_UNTIL": ("abc", "-1", "nan", "1 2"), "TAD_CHECKPOINT_SECONDS": ("abc", "-1", "nan"),
-       "TAD_PRECISION": ("fp64", "bf16", "32")}
+       "TAD_PRECISION": ("fp64", "16", "32"), "TAD_DEVICE": ("gpu", "cuda:", "cuda:1 ", "meta")}
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
@@ -32,6 +32,12 @@ def test_good_values_are_taken(monkeypatch):
     monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "0")
     monkeypatch.setenv("TAD_PRECISION", "bf16-mixed")
     assert (settings.until(), settings.checkpoint_seconds(), settings.precision()) == (1e10, 0, "bf16-mixed")
+    for text, means in (("bf16", "bf16-mixed"), ("fp32", "32-true"), ("auto", None), ("32-true", "32-true")):
+        monkeypatch.setenv("TAD_PRECISION", text)
+        assert settings.precision() == means
+    for text in ("cpu", "mps", "cuda", "cuda:1"):
+        monkeypatch.setenv("TAD_DEVICE", text)
+        assert settings.device() == text
     for name in BAD:
         monkeypatch.setenv(name, "")  # as unset
     assert (settings.until(), settings.checkpoint_seconds(), settings.precision()) == (float("inf"), 60, None)

@@ -253,3 +253,20 @@ def test_weights_that_are_not_there_are_told(leave):
     assert "this run keeps no weights" in told(trained, trained.folder / "weights.safetensors")
     shutil.rmtree(trained.folder)
     told(trained, trained.folder / "record.json")
+
+
+def test_a_model_opens_where_the_zoo_has_lost_its_row(leave, monkeypatch):
+    trained = leave(TINY)
+    before = trained.network().state_dict()
+    monkeypatch.delitem(ZOO, TINY.model)
+    opened = Trained.open(trained.folder)
+    assert all(torch.equal(w, before[k]) for k, w in opened.network().state_dict().items())
+    assert (opened.run.scale, opened.run.guide) == (TINY.scale, "bicubic")
+
+
+def test_a_record_that_starts_from_itself_is_told(leave):
+    trained = leave(TINY)
+    record = json.loads((trained.folder / "record.json").read_text()) | {"start": [trained.folder.name]}
+    (trained.folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(BadInput, match="not the record of a run"):
+        Trained.open(trained.folder)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from tadlib.__main__ import main
-from tadlib.evaluation.scores import scores
 from tadlib.files import read_image, write_png
 from tadlib.networks import TAD, ZOO, Spec, build
 from tadlib.networks.heads import Head, named
@@ -22,6 +21,7 @@ from tadlib.stored import Trained
 from tadlib.tool.codec import Codec
 from tadlib.tool.torch_backend import TorchBackend
 from tadlib.training.fit import fit
+from workbook.scores import scores
 
 
 class Sharpener(nn.Module):

@@ -386,11 +386,12 @@ class Watched(np.ndarray):
 @pytest.mark.parametrize("seen", [1, 3])
 def test_memory_does_not_grow_with_the_clip(tmp_path, monkeypatch, seen, to):
     small, large = Watch(), Watch()
-    made = SimpleNamespace(name="fake", scale=4, task=SR, frames=seen, downscale=lambda image: small.frame(4, 4, 3),
-                           upscale=lambda codes, size: large.frame(16, 16, 3))
-    monkeypatch.setattr(video, "frames", lambda path: (large.frame(16, 16, 3) for _ in range(40)))
+    made = SimpleNamespace(name="fake", scale=4, task=SR, frames=seen,
+                           upscale=lambda codes, size: large.frame(16, 16, 3),
+                           downscale_clip=lambda images, *how: [small.frame(4, 4, 3) for _ in images])
+    monkeypatch.setattr(video, "shown", lambda *_: (video.Shown(large.frame(16, 16, 3)) for _ in range(40)))
     downscale_clip(made, tmp_path, tmp_path / "small")
-    monkeypatch.setattr(video, "read_picture", lambda file: (small.frame(4, 4, 3), {}))
+    monkeypatch.setattr(video, "read_picture", lambda file, **_: (small.frame(4, 4, 3), {}))
     upscale_clip(lambda origin: made, tmp_path / "small", tmp_path / to)
     assert count(tmp_path / "small") == 40 and len(list(tmp_path.iterdir())) == 2
     assert large.most <= 3 and small.most <= seen + 2
@@ -406,6 +407,6 @@ def test_frames_forgets_what_it_has_given(tmp_path, monkeypatch, clip, name):
         return array
 
     monkeypatch.setattr(np, "ascontiguousarray", kept)
-    monkeypatch.setattr(video, "read_picture", lambda file: (watch.frame(4, 4, 3), {}))
+    monkeypatch.setattr(video, "read_picture", lambda file, **_: (watch.frame(4, 4, 3), {}))
     assert sum(1 for _ in frames(path)) == 36
     assert 1 <= watch.most <= 3

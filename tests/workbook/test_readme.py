@@ -10,24 +10,31 @@ from tadlib.__main__ import main as tool
 from tadlib.settings import ROOT
 from workbook import readme
 from workbook.__main__ import main
-from workbook.readme import readme_table, update_readme
+from workbook.readme import readme_table, refined_table, update_readme
 
 TEXTS = ("README.md", "CONTRIBUTING.md")
 
 
 def test_the_readme_shows_the_stored_results():
-    assert readme_table() in (ROOT / "README.md").read_text(), "run `python -m workbook readme`"
+    text = (ROOT / "README.md").read_text()
+    for table in (readme_table(), refined_table()):
+        assert table in text, "run `python -m workbook readme`"
 
 
 def test_the_tables_are_put_between_their_marks_and_nothing_else_is_touched(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
-    before, after = readme.BETWEEN.split(text)
     monkeypatch.setattr(readme, "ROOT", tmp_path)
-    monkeypatch.setattr(readme, "readme_table", lambda: "| a |\n|---|\n| 1 |")
+    new = {}
+    for name in ("readme_table", "refined_table"):
+        old, new[name] = getattr(readme, name)(), f"| {name} |\n|---|\n| 1 |"
+        assert text.count(old) == 1
+        text = text.replace(old, "old")
+        monkeypatch.setattr(readme, name, lambda table=new[name]: table)
     (tmp_path / "README.md").write_text(text)
     assert update_readme()
     changed = (tmp_path / "README.md").read_text()
-    assert changed == f"{before}{readme.MARKS[0]}\n| a |\n|---|\n| 1 |\n{readme.MARKS[1]}{after}"
+    assert changed == text.replace("old\n<!-- end of results", f"{new['readme_table']}\n<!-- end of results").replace(
+        "old\n<!-- end of refined", f"{new['refined_table']}\n<!-- end of refined")
     assert not update_readme() and (tmp_path / "README.md").read_text() == changed
 
 

@@ -11,12 +11,12 @@ import torch
 from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation.protocol import KINDS
-from tadlib.evaluation.scores import scores
 from tadlib.networks import ZOO
 from tadlib.settings import ROOT
 from tadlib.training.fit import fit
 from tadlib.training.loop import arrived
 from workbook import exhibits, studies, tables
+from workbook.scores import scores
 
 CLIPS = ("SampleClip", *studies.CLIPS)
 VIDEO = [name for name, run in studies.ALL.items() if ZOO[run.model].head.frames > 1]
@@ -42,8 +42,6 @@ def test_every_list_names_runs_that_exist():
     named |= {name for grid in (*studies.EPSILON.values(), studies.COLOUR_EPSILON) for name in grid.values()}
     assert named <= set(studies.ALL)
     assert all(name == run.name for name, run in studies.ALL.items())
-    sliced = [name for part in studies.GPU_SLICES.values() for name in part.runs]
-    assert len(set(sliced)) == len(sliced) and set(sliced) <= set(studies.ALL)
 
 
 def test_every_notebook_has_its_runs_and_a_wrong_name_is_told():

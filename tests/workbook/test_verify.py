@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from tadlib.errors import BadInput
-from tadlib.evaluation.scores import scores
 from tadlib.networks import build
 from tadlib.pixels import pan
 from tadlib.run import Run
-from workbook.batch import verify
+from workbook.scores import scores, verify
 
 
 @pytest.fixture

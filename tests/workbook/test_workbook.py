@@ -16,13 +16,12 @@ from tadlib import networks, settings, stored
 from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation.protocol import score
-from tadlib.evaluation.scores import MEASURED, scores
 from tadlib.settings import ROOT
 from tadlib.stored import Trained, is_trained
 from tadlib.training.fit import fit
 from workbook import studies
 from workbook.__main__ import main
-from workbook.batch import verify
+from workbook.scores import MEASURED, scores, verify
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -16,16 +16,19 @@ from latex2mathml.converter import convert
 from pygments.formatters import HtmlFormatter
 
 from tadlib.settings import ROOT
+from workbook.site import try_page
 
 PARTS = Path(__file__).resolve().parent  # frame, style and template lie beside this file
 REPORT = "06_report"  # is the page that one begins with
+TRY = "try"
 NAME = "Task-aware downscaling"
 
 
 def build(executed: list[Path], site: Path) -> list[Path]:
     """Write a page for each executed notebook, and the index over all that are in `site` (the last one returned).
 
-    The index is the report, if it was ever executed beside these, below links to all other pages.
+    The index is the report, if it was ever executed beside these, below links to all other pages; one of these is
+    "Try it" (try_page.py), which no notebook makes.
     """
     site.mkdir(parents=True, exist_ok=True)
     folder = executed[0].parent
@@ -37,7 +40,9 @@ def build(executed: list[Path], site: Path) -> list[Path]:
         if notebook.stem != REPORT:
             written.append(site / f"{notebook.stem}.html")
             written[-1].write_text(_page(titles[notebook.stem], _body(notebook), ready, notebook.stem))
-    items = "\n".join(f'<li><a href="{stem}.html">{html.escape(title)}</a></li>' for stem, title in ready.items())
+    (site / f"{TRY}.html").write_text(_page("Try it", try_page.body(), ready, TRY))
+    items = f'<li><a href="{TRY}.html">Try it: your own photograph, down and up, in this browser</a></li>\n'
+    items += "\n".join(f'<li><a href="{stem}.html">{html.escape(title)}</a></li>' for stem, title in ready.items())
     report = _body(folder / f"{REPORT}.ipynb") if (folder / f"{REPORT}.ipynb").exists() else ""
     index = site / "index.html"
     index.write_text(_page(NAME, f"<h1>{NAME}</h1>\n<ul>\n{items}\n</ul>\n{report}", ready, "index"))
@@ -50,7 +55,7 @@ def _title(notebook: Path) -> str:
 
 
 def _page(title: str, body: str, titles: dict[str, str], here: str) -> str:
-    links = [("index", NAME), *((stem, stem[:2]) for stem in titles)]
+    links = [("index", NAME), (TRY, "Try it"), *((stem, stem[:2]) for stem in titles)]
     nav = "\n".join(f'<a href="{stem}.html"{" aria-current=page" if stem == here else ""} '
                     f'title="{html.escape(titles.get(stem, text))}">{html.escape(text)}</a>' for stem, text in links)
     light, dark = (HtmlFormatter(style=s).get_style_defs(".highlight") for s in ("default", "github-dark"))

@@ -1,4 +1,4 @@
-"""The scores of a run: what its scores.csv holds, what is missing measured, means, and a check by measuring again."""
+"""The scores of a run: what its scores.csv holds, what is missing in it measured, and a check by measuring again."""
 from __future__ import annotations
 
 import io
@@ -71,9 +71,28 @@ def read(path: Path) -> pd.DataFrame:
     return rows.reindex(columns=MEASURED)  # older ones lack a column
 
 
-def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean over images of every measure, a row for each run, set, kind, channel and draw; PSNR capped at 100 dB."""
-    keys = ["run", "model", "params", "scale", "set", "kind", "channel", "sigma", "draw"]
-    measures = ["psnr_rgb", "psnr_y", "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]
-    rows = rows.assign(**{m: rows[m].clip(upper=100) for m in measures[:4]})
-    return rows.groupby(keys, sort=False)[measures].mean().reset_index()
+def verify(trained: Trained, tolerance: float = 0.01) -> float:
+    """Score the sample (or Set5, where it is) afresh and hold it against what is stored: the largest deviation in dB.
+
+    Raises BadInput where it exceeds `tolerance`: then weights, code and stored scores do not belong together.
+    """
+    rows = read(trained.folder / "scores.csv")
+    rows = rows[rows["scale"] == trained.run.scale]
+    known = [n for n in ("Set5", "Sample", "SampleCrop", "SampleClip") if data.is_here(n) and (rows["set"] == n).any()]
+    if not known:
+        raise BadInput(f"{trained.folder.name}: no stored scores on a set that is here")
+    rows = rows[rows["set"] == known[0]]
+    channel = rows.loc[rows["kind"] == "SHRT", "channel"].iloc[0]
+    rows = rows[(rows["channel"] == channel) & rows["kind"].isin(["SHRT", "SLR"])]
+    fresh = score(trained.network(), data.load(known[0]), trained.run.scale, trained.run.guide, (channel,),
+                  ("SHRT", "SLR"))
+    fresh = fresh[fresh["draw"].isin(rows["draw"])]
+    both = rows.merge(fresh, on=["image", "kind", "channel", "draw"], suffixes=("", "_now"))
+    if not len(both) == len(fresh) == len(rows):
+        raise BadInput(f"{trained.folder.name}: the stored scores on {known[0]} are of other images than are here "
+                       "(--retrain makes them anew)")
+    worst = (both["psnr_rgb"].clip(upper=100) - both["psnr_rgb_now"].clip(upper=100)).abs()
+    if not worst.max() <= tolerance:
+        raise BadInput(f"{trained.folder.name}: stored scores on {known[0]} are off by {worst.max():.3f} dB; "
+                       "weights and scores do not belong together (--retrain makes both anew)")
+    return float(worst.max())

@@ -1,0 +1,206 @@
+"""A sweep: what lacks, in its order; on a cluster that loses a node; as jobs that are preempted; stopped half-way."""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tadlib.errors import BadInput, OutOfTime
+from tadlib.settings import checkpoints
+from tadlib.stored import folder, is_trained
+from tadlib.training.fit import fit
+from workbook import engines, studies
+from workbook.__main__ import main
+from workbook.engines import FLAG, Job, Slurm, noted
+from workbook.sweep import plan, sweep
+
+NAMES = ["aetad_direct4", "aetad_very_small"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(own_results, no_data, monkeypatch):
+    """Results of its own, and no data; what a command sets is forgotten after it."""
+    monkeypatch.setenv("TAD_UNTIL", "")
+    monkeypatch.setenv("TAD_DEVICE", "")
+
+
+class Here:
+    """An engine that computes in this process, one job each time that it is asked."""
+
+    def __init__(self, interrupt: bool = False):
+        self.interrupt, self.order, self.closed = interrupt, [], None
+
+    def check(self, places, environment, names):
+        assert all((place / FLAG).exists() for place in places)
+
+    def submit(self, job, after):
+        handle = {"job": job, "after": after}
+        self.order.append(handle)
+        return handle
+
+    def ended(self, handles, seconds):
+        ready = [h for h in handles if all("outcome" in a for a in h["after"])]
+        if self.interrupt:
+            self.interrupt = False
+            raise KeyboardInterrupt
+        for handle in ready[:1]:
+            handle["outcome"] = handle["job"](*(a["outcome"] for a in handle["after"]))
+        return ready[:1]
+
+    def outcome(self, handle):
+        return handle["outcome"]
+
+    def close(self, handles):
+        self.closed = list(handles)
+
+
+def runs(*names: str, **changes) -> list:
+    return [replace(studies.named(name, "smoke"), **changes) for name in names]
+
+
+def left_over() -> list[Path]:
+    return list(checkpoints("smoke").parent.parent.rglob(".sweep-*"))
+
+
+# ------------------------------------------------------------------------------------------------- what there is to do
+
+def test_what_lacks_is_planned_after_what_it_starts_from():
+    names = [run.name for run in plan(["robust", "bicubic", "sofvsr_tad"], [], "smoke")]
+    assert names == ["tool_x4", "robust", "bicubic", "aetad", "aetad_video", "sofvsr_tad"]
+    assert {run.name for run in plan([], [], "smoke")} == set(studies.ALL)
+    assert {run.name for run in plan([], ["05"], "smoke")} >= {"aetad_video", "sofvsr", *studies.AIMS}
+
+
+def test_what_is_trained_and_scored_is_not_planned_again():
+    fit(*runs("bicubic"))
+    assert [run.name for run in plan(["bicubic"], [], "smoke")] == ["bicubic"]  # its scores lack
+    assert sweep(plan(["bicubic"], [], "smoke"), Here(), "smoke") == 0
+    assert plan(["bicubic"], [], "smoke") == []
+    assert main(["sweep", "bicubic", "--profile", "smoke"]) == 0
+
+
+def test_what_cannot_be_planned_is_one_line(capsys):
+    for options, reason in ((["nonesuch"], "no run 'nonesuch'"), (["--notebook", "99"], "--notebook 99: no notebook"),
+                            (["aetad", "--minutes", "0"], "--minutes has to be above 0"),
+                            (["aetad", "--cpus-per-run", "0"], "have to be above 0")):
+        assert main(["sweep", *options, "--profile", "smoke"]) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert reason in line
+
+
+@pytest.mark.parametrize(("engine", "extra"), [("ray", "ray"), ("slurm", "slurm")])
+def test_a_missing_extra_is_one_line_with_its_command(monkeypatch, capsys, engine, extra):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(engines, "import_module", absent)
+    assert main(["sweep", *NAMES, "--profile", "smoke", "--engine", engine]) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert f"pip install -c constraints.txt -e '.[{extra}]'" in line
+
+
+# --------------------------------------------------------------------------------------------------- how it is done
+
+def test_all_are_trained_and_scored_and_the_log_says_so(capsys):
+    assert sweep(runs(*NAMES), Here(), "smoke") == 0
+    for run in runs(*NAMES):
+        assert is_trained(run) and (folder(run) / "scores.csv").exists()
+    log = (checkpoints("smoke") / "sweep.log").read_text()
+    assert "waiting" in log and "2 runs: 2 done" in log and "\x1b" not in log
+    assert left_over() == [] and "failed" not in capsys.readouterr().out
+
+
+def test_what_fails_takes_along_only_what_starts_from_it(monkeypatch, capsys):
+    real = engines.fit
+
+    def broken(run, **more):
+        if run.name == "tool_x4":
+            raise FloatingPointError("tool_x4: training broke down")
+        return real(run, **more)
+
+    monkeypatch.setattr(engines, "fit", broken)
+    engine = Here()
+    assert sweep(plan(["robust", "aetad_direct4"], [], "smoke"), engine, "smoke") == 3
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].startswith("failed: tool_x4, robust;")
+    assert "training broke down" in said and "what it starts from failed" in said
+    assert is_trained(*runs("aetad_direct4")) and not is_trained(*runs("robust")) and engine.closed == []
+
+
+def test_a_node_that_does_not_see_the_same_folder_is_named(tmp_path):
+    job = Job(*runs("aetad"), "train", (tmp_path / ".sweep-1",), {}, 1)
+    assert "TAD_RESULTS and TAD_CHECKPOINTS have to lie on a file system of all nodes" in job()
+    assert "SampleNo" in Job(*runs("aetad", train=("DIV2K_crops", "SampleNo")), "train", (), {}, 1)()
+
+
+def test_a_sweep_that_is_stopped_leaves_checkpoints(monkeypatch):
+    run, = runs("aetad_direct4", steps=2000)
+    place = checkpoints("smoke") / ".sweep-1"
+    place.mkdir(parents=True)
+    (place / FLAG).write_text(place.name)
+    monkeypatch.setattr(engines, "NOTE_SECONDS", 0)
+    monkeypatch.setattr(engines, "note", lambda at, run, state, **facts: shutil.rmtree(at) if facts else None)
+    assert "out of time at step 2 of 2000" in Job(run, "train", (place,), {}, 1)()
+    assert torch.load(checkpoints("smoke") / folder(run).name / "state.pt", weights_only=True)["progress"]["step"] == 2
+
+
+def test_an_interrupted_sweep_ends_its_jobs_and_removes_its_marks():
+    engine = Here(interrupt=True)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(runs(*NAMES), engine, "smoke")
+    assert left_over() == [] and engine.closed == []
+    assert all("stopped" in handle["outcome"] or "TAD_RESULTS" in handle["outcome"] for handle in engine.order)
+
+
+def test_a_training_out_of_time_stops_with_a_checkpoint_and_goes_on(monkeypatch, capsys):
+    run, = runs("aetad_direct4")
+    monkeypatch.setenv("TAD_UNTIL", str(time.time() - 1))
+    with pytest.raises(OutOfTime, match="aetad_direct4: out of time at step 1 of 3"):
+        fit(run, quiet=True)
+    assert torch.load(checkpoints("smoke") / folder(run).name / "state.pt", weights_only=True)["progress"]["step"] == 1
+    assert main(["train", "aetad_direct4", "--profile", "smoke", "--minutes", "9", "--score"]) == 0
+    assert time.time() + 500 < float(os.environ["TAD_UNTIL"]) < time.time() + 541 and is_trained(run)
+
+
+def test_a_device_that_is_not_there_is_one_line(capsys):
+    for device, reason in (("cuda:77", "no such device here"), ("gpu", "has to be cpu, cuda")):
+        assert main(["train", "bicubic", "--profile", "smoke", "--device", device]) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert device in line and reason in line
+
+
+# --------------------------------------------------------------------------------------------------- on real engines
+
+@pytest.mark.slow
+def test_jobs_that_are_preempted_are_queued_again_and_complete(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    first, = runs("aetad_direct4", steps=60)
+    later = replace(first, name="later", start=(first,), steps=3)
+    engine = Slurm(tmp_path / "jobs", 1, None, None, 1, "local")
+    interrupted = []
+
+    def ended(handles, seconds):
+        place = handles[0].job.places[0]
+        if not interrupted and noted(place, first).get("step", 0) > 5:
+            interrupted.append(noted(place, first)["step"])
+            os.kill(noted(place, first)["pid"], signal.SIGUSR2)  # as SLURM does
+        return Slurm.ended(engine, handles, seconds)
+
+    monkeypatch.setattr(engine, "ended", ended)
+    assert sweep([first, later], engine, "smoke") == 0
+    assert interrupted and is_trained(first) and is_trained(later)
+
+
+def test_a_place_for_slurm_without_slurm_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadInput, match="--engine slurm: "):
+        Slurm(tmp_path, 1, None, None, 1)
