@@ -97,5 +97,11 @@ def checkpoint_seconds() -> float:
     return _number("TAD_CHECKPOINT_SECONDS", 60)
 
 
+def threads() -> int:
+    """How many a session of onnxruntime takes, OMP_NUM_THREADS as torch heeds it; 0: as many as there are cores."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() else 0
+
+
 def training_forbidden() -> bool:
     return bool(os.environ.get("TAD_NO_TRAINING"))

@@ -1,13 +1,13 @@
 """An exported network (export.py) as a backend of the codec, in onnxruntime, float32: without torch."""
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
+from tadlib import settings
 from tadlib.errors import BadInput
 from tadlib.tasks import TASKS
 from tadlib.tool.codec import Tiling
@@ -53,8 +53,7 @@ def _session(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is told below, in one line
     options.enable_mem_pattern = False  # it plans for one size; tiles and pictures have several
-    threads = os.environ.get("OMP_NUM_THREADS", "")  # as torch heeds it
-    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    options.intra_op_num_threads = settings.threads()
     try:
         return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except FileNotFoundError:

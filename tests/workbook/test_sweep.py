@@ -4,20 +4,26 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tadlib.errors import BadInput, OutOfTime
-from tadlib.settings import checkpoints
+from tadlib.settings import ROOT, checkpoints
 from tadlib.stored import folder, is_trained
 from tadlib.training.fit import fit
 from workbook import engines, studies
 from workbook.__main__ import main
-from workbook.engines import FLAG, Job, Slurm, noted
+from workbook.engines import FLAG, Job, Ray, Slurm, noted
 from workbook.sweep import plan, sweep
 
 NAMES = ["aetad_direct4", "aetad_very_small"]
@@ -176,6 +182,98 @@ def test_a_device_that_is_not_there_is_one_line(capsys):
 
 
 # --------------------------------------------------------------------------------------------------- on real engines
+
+def of_ray() -> list[str]:
+    """Command lines of Ray's processes that descend from this one or were left by it."""
+    lines = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if any(word in line for word in ("raylet", "gcs_server", "ray::")) and "pytest" not in line:
+                lines.append(line)
+    return lines
+
+
+@pytest.fixture
+def ray_alone(monkeypatch):
+    """Ray as on a busy machine, and nothing of it afterwards that was not there before."""
+    if find_spec("ray") is None:
+        pytest.skip("without the extra ray")
+    for name, value in {"worker_niceness": 0, "health_check_period_ms": 1000, "health_check_timeout_ms": 5000,
+                        "health_check_failure_threshold": 3, "raylet_start_wait_time_s": 150,
+                        "agent_register_timeout_ms": 150_000}.items():
+        monkeypatch.setenv(f"RAY_{name}", str(value))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "1")
+    before = of_ray()
+    yield
+    until = time.time() + 30
+    while (left := [line for line in of_ray() if line not in before]) and time.time() < until:
+        time.sleep(0.5)
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_completes_all_from_their_checkpoints(ray_alone, monkeypatch, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    first, = runs("aetad_direct4", steps=400)
+    later = replace(first, name="later", start=(first,), steps=3)
+    others = runs("aetad_very_small", "bicubic")
+    small = {"object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False} | small)
+    nodes, killed = [], []
+
+    def kill() -> None:
+        while not killed:
+            place = next(checkpoints("smoke").glob(".sweep-*"), Path("nowhere"))
+            state = checkpoints("smoke") / folder(first).name / "state.pt"
+            if state.exists() and (at := noted(place, first)).get("step", 0) > 20:
+                raylet = int(Path(f"/proc/{at['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+                node, = [n for n in nodes if any(p.process.pid == raylet for p in n.all_processes["raylet"])]
+                killed.append(at["step"])
+                cluster.remove_node(node, allow_graceful=False)
+            time.sleep(0.2)
+
+    try:
+        nodes += [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+        threading.Thread(target=kill, daemon=True).start()
+        engine = Ray(cluster.address, 1, 0)
+        assert sweep([first, later, *others], engine, "smoke") == 0
+    finally:
+        killed.append(0)
+        cluster.shutdown()
+    assert 20 < killed[0] < 400
+    log = (checkpoints("smoke") / "sweep.log").read_text()
+    assert "4 runs: 4 done" in log
+    got = load_file(folder(first) / "weights.safetensors")
+
+    monkeypatch.setenv("TAD_RESULTS", str(tmp_path / "undisturbed"))
+    monkeypatch.setenv("TAD_CHECKPOINTS", str(tmp_path / "undisturbed" / "checkpoints"))
+    torch.set_num_threads(1)
+    same = load_file(fit(first, quiet=True).folder / "weights.safetensors")
+    assert got.keys() == same.keys() and all(torch.equal(got[k], same[k]) for k in same)
+
+
+@pytest.mark.slow
+def test_an_interrupted_command_leaves_checkpoints_and_nothing_of_ray(ray_alone, monkeypatch):
+    monkeypatch.setenv("TAD_PRECISION", "fp32")
+    code = ("import dataclasses, sys; from workbook import studies; from workbook.__main__ import main; "
+            "named = studies.named; "
+            "studies.named = lambda n, p='cpu': dataclasses.replace(named(n, p), steps=100_000); "
+            "sys.exit(main(['sweep', 'aetad_direct4', '--profile', 'smoke']))")
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
+    until = time.time() + 240
+    while not list(checkpoints("smoke").glob("aetad_direct4-*/state.pt")) and time.time() < until:
+        time.sleep(0.5)
+        assert child.poll() is None, child.communicate()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=90)
+    assert child.returncode == 130 and "goes on from its last checkpoint" in err, (out, err)
+    assert list(checkpoints("smoke").glob("aetad_direct4-*/state.pt")) and left_over() == []
+
 
 @pytest.mark.slow
 def test_jobs_that_are_preempted_are_queued_again_and_complete(tmp_path, monkeypatch):
