@@ -12,7 +12,6 @@ import torch
 from tadlib.errors import BadInput
 from tadlib.run import Run
 from tadlib.settings import ROOT
-from tadlib.stored import folder
 from tadlib.training import loop
 from tadlib.training.loop import Trainer
 from workbook import studies
@@ -63,13 +62,13 @@ def first_gradient(run: Run) -> dict:
     return kept | {"measured": measured}
 
 
-def torchrun(*arguments: str, restarts: int = 0, **variables: str) -> subprocess.CompletedProcess:
+def torchrun(*arguments: str) -> subprocess.CompletedProcess:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
-               f"--master-port={port}", f"--max-restarts={restarts}", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | variables
+               f"--master-port={port}", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -87,39 +86,6 @@ def test_two_processes_have_the_gradient_of_one(own_results, no_data, tmp_path):
         assert two[name]["measured"] == pytest.approx(one["measured"], rel=1e-4), name
     shut = first_gradient(RUNS["gated"])["measured"]  # near its gate, and each half of the batch on its own
     assert 0 < shut["of_observed"] < 100
-
-
-# A rank is killed in the middle of the first life of its torchrun: what it left lies in a file
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tadlib.training import loop
-from tadlib.machine import join
-from tests.tadlib.test_processes import LONGER
-from tadlib.training.fit import fit
-def watch(progress):
-    if progress.step == 12 and join() == 1 and not Path(sys.argv[1]).exists():
-        Path(sys.argv[1]).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-fit(LONGER, watch=watch)
-"""
-LONGER = Run("longer", "aetad_very_small", epsilon=40, reading="observed", beta=0.1, noise=0.05,
-             **SMALL | {"steps": 20})
-
-
-@pytest.mark.slow
-def test_a_killed_process_is_started_again_and_nothing_shows(own_results, no_data, tmp_path):
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
-    weights = []
-    for place, mark in (("undisturbed", tmp_path), ("disturbed", tmp_path / "mark")):
-        done = torchrun(str(script), str(mark), restarts=1, TAD_RESULTS=str(tmp_path / place),
-                        TAD_CHECKPOINTS=str(tmp_path / place / "checkpoints"), TAD_CHECKPOINT_SECONDS="0")
-        assert done.returncode == 0, done.stderr[-3000:]
-        own, = (tmp_path / place / "smoke" / "runs").iterdir()
-        assert own.name == folder(LONGER).name
-        weights.append((own / "weights.safetensors").read_bytes())
-    assert (tmp_path / "mark").exists() and weights[0] == weights[1]
 
 
 def test_processes_that_cannot_share_a_batch_are_told_so(monkeypatch):
