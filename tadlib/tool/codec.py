@@ -95,10 +95,10 @@ class Codec:
     def downscale_clip(self, images: Array, refine: int = 0, likeness: float | None = None, channel: str = "8bit"
                        ) -> Array:
         """The same for consecutive frames (T, H, W, 3), refined together where the decoder sees several."""
-        padded = np.stack([_padded(image, self.scale) for image in images])
+        padded = [_padded(image, self.scale) for image in images]
         codes = np.stack([_tiled(self.backend.encode, p, self.tile, self.backend.down, 1, self.scale) for p in padded])
         if refine:
-            codes = self.backend.refine(padded, codes, refine, likeness, channel)
+            codes = self.backend.refine(np.stack(padded), codes, refine, likeness, channel)
         return codes if codes.shape[-1] == 3 else codes[..., 0]
 
     def upscale(self, codes: Array, size: tuple[int, int] | None = None) -> Array:
