@@ -67,8 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", metavar="RUN")
     sub.add_argument("--set", nargs="+", default=["Set5"], metavar="SET", help="default: Set5")
     sub.add_argument("--steps", type=int, nargs="+", default=[0, 3, 5, 10, 30], metavar="N")
-    sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL")
+    sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL", help="what the code is made for")
+    sub.add_argument("--met", nargs="+", default=[], metavar="CHANNEL", help="what it meets as well")
     sub.add_argument("--likeness", type=float, metavar="WEIGHT", help="default: as like as without refinement")
+    sub.add_argument("--scale", type=int, metavar="S", help="default: the run's own")
     sub.add_argument("--first", type=int, metavar="N", help="only the first so many images by name")
     _profile(sub)
 
@@ -206,15 +208,15 @@ def _speed(options: argparse.Namespace) -> None:
 def _refine(options: argparse.Namespace) -> None:
     from workbook.refinement import measure
 
-    print(measure(options.runs, options.set, options.steps, options.channel, options.likeness, options.first,
-                  options.profile))
+    print(measure(options.runs, options.set, options.steps, options.channel, options.met, options.likeness,
+                  options.scale, options.first, options.profile))
 
 
 def _claims(options: argparse.Namespace) -> None:
     from workbook.claims import ledger, write
 
     print(write(options.profile))
-    print(ledger(options.profile)[["id", "measured", "verdict", "threshold"]].to_string(index=False))
+    print(ledger(options.profile)[["id", "measured", "verdict", "rule"]].to_string(index=False))
 
 
 def _readme(options: argparse.Namespace) -> None:
