@@ -1,7 +1,7 @@
 """What refining the small image gives and costs: results/<profile>/refined.csv, and what is claimed of it.
 
 A row is one image of a set, one model, scale and number of steps, the channel that the code was made for and the one
-that it met. Measured by the protocol of tadlib/evaluation/protocol.py: 8-bit codes after the channel, no border cropped.
+that it met. Measured by the protocol of tadlib/evaluation/protocol.py, of 8-bit codes, no border cropped.
 """
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def measure(names: Sequence[str], wanted: Sequence[str], steps: Sequence[int] = 
 
 
 def means(profile: str = "cpu") -> pd.DataFrame:
-    """A row for each model, scale, set, channel (made for, met), steps and weight of likeness: mean PSNR, SSIM, likeness
-    and bytes, the median of seconds a megapixel, and how many images.
+    """A row for each model, scale, set, channel (made for, met), steps and weight of likeness: mean PSNR, SSIM,
+    likeness and bytes, the median of seconds a megapixel, and how many images.
     """
     rows = read(profile)
     rows["s/MP"] = rows["seconds"] / rows["pixels"] * 1e6
