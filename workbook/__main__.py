@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -32,10 +33,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(act=act)
         return sub
 
-    command("networks", _networks, "every architecture: its layers in words, parameters, multiply-adds")
+    sub = command("networks", _networks, "every architecture: its layers in words, parameters, multiply-adds")
+    sub.add_argument("--json", action="store_true", help="as JSON: a list of objects")
 
     sub = command("data", _data, "the data sets: what each is, its licence, whether it is here")
     sub.add_argument("--fingerprint", action="store_true", help="of the pixels here, and whether the runs used them")
+    sub.add_argument("--json", action="store_true", help="as JSON: a list of objects")
     sub.add_argument("--download", nargs="+", metavar="SET",
                      help="fetch these from their official addresses; without this no connection is opened")
 
@@ -64,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _profile(sub)
 
     sub = command("refine", _refine, "measure what refining the small image gives: results/PROFILE/refined.csv")
-    sub.add_argument("runs", nargs="+", metavar="RUN")
+    sub.add_argument("runs", nargs="*", metavar="RUN", help="default: all that notebook 08 shows and that lacks")
     sub.add_argument("--set", nargs="+", default=["Set5"], metavar="SET", help="default: Set5")
     sub.add_argument("--steps", type=int, nargs="+", default=[0, 3, 5, 10, 30], metavar="N")
     sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL", help="what the code is made for")
@@ -111,7 +114,8 @@ def _set(options: argparse.Namespace) -> None:
 def _networks(options: argparse.Namespace) -> None:
     from workbook.tables import architectures_table
 
-    print(architectures_table().to_string(index=False, justify="left"))
+    table = architectures_table()
+    print(table.to_json(orient="records", indent=1) if options.json else table.to_string(index=False, justify="left"))
 
 
 def _data(options: argparse.Namespace) -> int | None:
@@ -119,6 +123,9 @@ def _data(options: argparse.Namespace) -> int | None:
 
     if options.download:
         return _download(options.download)
+    if options.json:
+        print(json.dumps([_known(name, options.fingerprint) for name in sets.registry()], indent=1))
+        return None
     print(f"data folder: {settings.data_folder()} (set TAD_DATA to use another)\n")
     for name, entry in sets.registry().items():
         state = "here" if sets.is_here(name) else f"absent ({len(sets.files(name))} of {entry['images']})"
@@ -132,6 +139,15 @@ def _data(options: argparse.Namespace) -> int | None:
                     "not in tadlib/data/sets.toml yet")
             print(f"{'':12} {found}: {word}")
     return None
+
+
+def _known(name: str, fingerprint: bool) -> dict[str, object]:
+    """What there is to say of a set: its entry in sets.toml, how many of its images are here, and their fingerprint."""
+    from tadlib.data import sets
+
+    said = {"set": name} | {key: value for key, value in sets.registry()[name].items() if key != "fingerprint"}
+    said |= {"files": len(sets.files(name)), "here": sets.is_here(name)}
+    return said | ({"fingerprint": sets.fingerprint(name)} if fingerprint and said["here"] else {})
 
 
 def _download(names: list[str]) -> int:
@@ -149,8 +165,11 @@ def _download(names: list[str]) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from tadlib.data import sets
     from tadlib.machine import best_device, join
+    from tadlib.tool.pictures import left_out
     from tadlib.training.fit import fit
     from workbook import studies
     from workbook.scores import scores
@@ -171,6 +190,8 @@ def _train(options: argparse.Namespace) -> None:
         if trained.run != run:
             tell(f"{name}: its data is not here; this is its stand-in, trained on the bundled sample", NAME)
         for own in (n for n in run.train if not sets.is_registered(n) and sets.is_here(n)):
+            if others := left_out(Path(own.removesuffix(sets.DEEP)), None, own.endswith(sets.DEEP)):
+                tell(f"{name}: {own}: left out: {others}", NAME)
             if sets.fingerprint(own) != trained.record["data"][own]["fingerprint"]:
                 tell(f"{name}: {own} was changed since (--retrain)", NAME)
         only = [studies.Scoring(tuple(options.score))] if options.score else []
@@ -206,10 +227,13 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _refine(options: argparse.Namespace) -> None:
-    from workbook.refinement import measure
+    from workbook import refinement
 
-    print(measure(options.runs, options.set, options.steps, options.channel, options.met, options.likeness,
-                  options.scale, options.first, options.profile))
+    plans = [refinement.Plan(run, tuple(options.set), tuple(options.steps), options.channel, tuple(options.met),
+                             options.likeness, options.scale, options.first) for run in options.runs]
+    for plan in plans or refinement.missing(options.profile):
+        refinement.measure(plan, options.profile)
+    print(refinement.path(options.profile))
 
 
 def _claims(options: argparse.Namespace) -> None:

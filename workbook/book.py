@@ -5,7 +5,7 @@
 >>> sets = book.scored("tool_x4", ("Set5", "Set14"))        # where it was scored; the sample where it was on neither
 >>> book.scores(["tool_x4", "robust"], sets)                # mean stored scores, a DataFrame
 >>> here = book.here("Set5")                                # or the sample, where that set is absent
->>> book.show(figure, "jpeg90", of=here)                    # saved, and displayed
+>>> book.show(figure, "jpeg90", "What is lost.", of=here)   # saved, and displayed over its caption
 >>> book.table(rows, "robustness")                          # saved, and handed on
 """
 from __future__ import annotations
@@ -13,16 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from IPython.display import Image as Picture
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from tadlib.data import sets
 from tadlib.stored import Trained
 from tadlib.training.fit import fit
-from workbook import claims, figures, studies, tables
+from workbook import claims, figures, pictures, studies, tables
 from workbook.scores import scores
+
+STAND_IN = "stand-in: the bundled sample"
 
 
 class Book:
@@ -30,6 +31,7 @@ class Book:
 
     def __init__(self, notebook: str, profile: str = "cpu"):
         self.notebook, self.profile = notebook, profile
+        self.numbers: dict[str, int] = {}  # of the figures shown, by name: a cell that is run again keeps its own
         figures.theme()
         pd.set_option("display.float_format", "{:.2f}".format)
         pd.set_option("display.max_colwidth", None)
@@ -71,22 +73,40 @@ class Book:
             return (studies.clips if clip else studies.image_sets)(self.profile)[0]
         return sets.here_or_sample((wanted,), "SampleClip" if clip else "Sample")[0]
 
-    def show(self, figure: Figure, name: str, of: str | None = None) -> Picture:
-        """Save a figure as results/<profile>/figures/<name> and return it for the cell to display.
+    def show(self, figure: Figure, name: str, caption: str, of: str | None = None) -> None:
+        """Save a figure as results/<profile>/figures/<name> and show it, numbered, over its caption.
 
-        `of` is the set whose pictures are in it: where that is the sample in an absent set's stead, the figure goes to
-        results/sample, so that the one in git stays. Without `of` it is the sample's by intent, or holds no pictures.
+        The caption is Markdown of a sentence or two, what is to be seen first; it lies in the file, and is the
+        picture's alt text. `of` is the set whose pictures are in it: where that is the sample in an absent set's stead,
+        the figure in git stays and is what is shown, so that it never contradicts what is written about it. Only where
+        there is none the stand-in is shown; it says so, and goes to results/sample. Without `of` it is the sample's by
+        intent, or holds no pictures.
         """
-        return figures.show(figure, name, self._place(of))
+        if self._stands_in(of):
+            figures.stamp(figure, STAND_IN)
+        pictures.save(figure, name, self._place(of), caption)
+        self.drawn(name)
 
-    def animate(self, panels: Mapping[str, Tensor], name: str, of: str | None = None) -> Markdown:
-        """Clips (T, 3, h, w), uint8, side by side as an animated picture, saved as in `show`; a link to it."""
-        figures.animate(panels, name, self._place(of))
-        return self.drawn(name)
+    def animate(self, panels: Mapping[str, Tensor], name: str, caption: str, of: str | None = None) -> None:
+        """Clips (T, 3, h, w), uint8, side by side as an animated picture, saved and shown as in `show`."""
+        stamp = STAND_IN if self._stands_in(of) else ""
+        pictures.animate(panels, name, self._place(of), caption, stamp)
+        self.drawn(name)
+
+    def drawn(self, name: str, caption: str | None = None) -> None:
+        """Show a figure that was drawn before, over its caption or another. Raises BadInput: it is not there."""
+        path = pictures.find(name, self.profile)
+        text = caption or pictures.caption(path)
+        number = self.numbers.setdefault(name, len(self.numbers) + 1)
+        data, metadata = pictures.bundle(path, text)
+        display(data, metadata=metadata, raw=True)
+        display(Markdown(f"**Figure {number}.** {text}"))
+
+    def _stands_in(self, of: str | None) -> bool:
+        return self.profile != "smoke" and of is not None and "bundled" in sets.registry().get(of, {})
 
     def _place(self, of: str | None) -> str:
-        sample = of is not None and "bundled" in sets.registry().get(of, {})
-        return figures.STAND_INS if sample and self.profile == "cpu" else self.profile
+        return pictures.STAND_INS if self._stands_in(of) else self.profile
 
     # ------------------------------------------------------------------------------------------ results
 
@@ -98,10 +118,6 @@ class Book:
     def made(self, name: str) -> pd.DataFrame:
         """A table that another notebook made. Raises BadInput where it is not there."""
         return tables.made(name, self.profile)
-
-    def drawn(self, name: str) -> Markdown:
-        """A figure that another notebook drew, as a link. Raises BadInput where it is not there."""
-        return figures.drawn(name, self.profile)
 
     def claims(self) -> pd.DataFrame:
         """The notebook's claims with what is measured and the verdicts; the study's whole ledger is written, too."""

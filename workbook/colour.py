@@ -1,14 +1,18 @@
 """Looking into grey images: colours of equal grey, where the colour is hidden, what a small accident does to it."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from tadlib.channel import send
 from tadlib.evaluation.metrics import psnr
 from tadlib.networks import TAD
 from tadlib.pixels import rgb_to_y, to_codes, to_float
+from workbook import figures
 
 
 def isoluminant(count: int = 12, size: int = 24, code: int = 120) -> Tensor:
@@ -44,6 +48,34 @@ def grey_and_back(network: TAD, image: Tensor, channel: str = "8bit") -> tuple[T
     """
     received = send(network.encode(to_float(image), 1), channel, torch.Generator().manual_seed(0))
     return to_codes(received)[0], to_codes(network.decode(received, 1))[0]
+
+
+def from_afar(grey: Tensor) -> Tensor:
+    """A grey image, uint8 (1, H, W) of even sides, as seen where 2x2 pixels merge: means, (1, H / 2, W / 2)."""
+    return grey.float().unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4)).round().to(torch.uint8)
+
+
+def sheet(rows: Mapping[str, Sequence[tuple[str, Tensor]]], width: float = 7.5, size: float = 7) -> Figure:
+    """Rows of pictures, (title, uint8 (3 or 1, h, w)) each, with the row's own name at its left.
+
+    A picture is as wide as its column, whatever its resolution; a row is as high as its first picture is then.
+    `width` in inches, `size` of the letters in points.
+    """
+    line = 1.35 * size / 72  # inches
+    margin = line * max(name.count("\n") + bool(name) for name in rows)
+    columns = max(map(len, rows.values()))
+    ratios = [row[0][1].shape[1] / row[0][1].shape[2] for row in rows.values()]
+    titles = sum(max(title.count("\n") + bool(title) for title, _ in row) for row in rows.values())
+    figure = figures.blank(width, sum(ratios) * (width - margin) / columns + line * titles + 0.04 * len(rows))
+    figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+    axes = figure.subplots(len(rows), columns, height_ratios=ratios, squeeze=False)
+    for (name, row), places in zip(rows.items(), axes, strict=True):
+        for ax, (title, image) in zip(places, row, strict=True):
+            figures.picture(ax, image)
+            ax.set_title(title, fontsize=size, pad=3)
+        places[0].text(-0.03, 0.5, name, rotation=90, ha="right", va="center", ma="center", fontsize=size,
+                       transform=places[0].transAxes)
+    return figure
 
 
 def hidden(grey: Tensor, image: Tensor) -> np.ndarray:

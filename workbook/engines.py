@@ -167,6 +167,7 @@ class Ray:
     def __init__(self, address: str | None, cpus: float, gpus: float | None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "150")  # a busy machine takes longer than its 10
+        os.environ.setdefault("RAY_agent_register_timeout_ms", "150000")  # and than 30 s
         os.environ.setdefault("RAY_worker_niceness", "0")  # as `train` has it, not 15
         self.ray = ray = package("ray")
         self.files = None

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import torch
 from matplotlib.figure import Figure
 
 from tadlib.networks import TAD
-from workbook import figures, studies
+from workbook import figures, palette, studies
+from workbook.flowchart import Box
 from workbook.scores import scores
 
 
@@ -27,19 +29,18 @@ def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.
         mean = found.groupby(["set", "channel"], sort=False)[["bits", "psnr_rgb", "psnr_y"]].mean()
         rows.append(mean.reset_index().assign(model=name, run=trained.folder.name))
     table = pd.concat(rows, ignore_index=True)
-    figure = figures.blank(4.9 * len(sets), 4.2)
-    for ax, set_name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+    figure = figures.blank(7.5, 4.4 * len(sets))
+    for ax, set_name in zip(figure.subplots(len(sets), 1, squeeze=False).flat, sets, strict=True):
         here = table[table["set"] == set_name]
-        for kind in ("jpeg", "webp"):
+        shown = here[here["model"].isin(names)].assign(label=lambda rows: rows["model"] + ", small PNG")
+        for kind, style in (("jpeg", ":"), ("webp", "-")):
             one = here[(here["model"] == "original") & here["channel"].str.startswith(f"{kind}:")].sort_values("bits")
-            ax.plot(one["bits"], one["psnr_rgb"], ".-", label=f"{kind.upper()} of the HR image")
-        for name in names:
-            one = here[here["model"] == name]
-            ax.plot(one["bits"], one["psnr_rgb"], "s", label=f"{name}, small image as PNG")
+            ax.plot(one["bits"], one["psnr_rgb"], style, marker=".", color=palette.colour("original"))
+            shown = pd.concat([shown, one.iloc[len(one) // 4 :][:1].assign(label=f"{kind.upper()} of the HR image")])
         ax.set(xscale="log", xlabel="bits per HR pixel", ylabel="RGB PSNR, dB", title=set_name)
         ax.set_xticks((0.25, 0.5, 1, 2, 4), ("0.25", "0.5", "1", "2", "4"))
         ax.set_xticks((), minor=True)
-        ax.legend(fontsize=7)
+        figures.label_points(ax, shown.rename(columns={"run": "folder", "model": "run"}), "bits", "psnr_rgb", "label")
     return figure, table
 
 
@@ -57,19 +58,17 @@ def at_equal_bytes(rates: pd.DataFrame, mine: pd.DataFrame, kind: str) -> float:
 
 
 @torch.no_grad()
-def sofvsr_stages(net: TAD, side: int = 128) -> list[tuple[str, str]]:
-    """What three HR frames go through in a TAD whose decoder is SOF-VSR: (stage, shape), for figures.pipeline.
+def sofvsr_stages(net: TAD, side: int = 128) -> tuple[dict[str, Box], list[tuple[str, str]]]:
+    """What three HR frames go through in a TAD whose decoder is SOF-VSR: boxes and arrows for flowchart.
 
-    The first seven are the whole way, the others what happens inside SOF-VSR. The shapes are those that the modules put
-    out, the flow net's for one neighbour.
+    The first row is the whole way, the others what happens inside SOF-VSR, which a frame and its two neighbours enter.
+    The shapes are those that the modules put out.
     """
-    names = {"flow.level1": "flow at half LR size", "flow.level2": "flow at LR size", "flow.level3": "flow, HR detail",
-             "head": "all frames: conv", "blocks.4": "5 dense blocks", "bottleneck": "concat, 1x1 conv",
-             "tail": "3x3 conv"}
+    parts = ("flow.level1", "flow.level2", "flow.level3", "head", "blocks.4", "bottleneck", "tail")
     seen = {}
     hooks = [net.decoder.get_submodule(part).register_forward_hook(
         lambda module, inputs, out, part=part: seen.update({part: (inputs[0].shape[1:], out.shape[1:])}))
-        for part in names]
+        for part in parts]
     slr, shr = net(torch.zeros(3, 3, side, side), net.decoder.scale)
     for hook in hooks:
         hook.remove()
@@ -78,11 +77,26 @@ def sofvsr_stages(net: TAD, side: int = 128) -> list[tuple[str, str]]:
         return "x".join(map(str, size))
 
     large, small = shr.shape[-2:], slr.shape[-2:]
-    inside = [(text, shape(seen[part][1])) for part, text in names.items()]
+    whole = [("three HR frames", shape((3, 3, side, side))),
+             ("encoder, each\nframe" if net.encoder else "bicubic, each\nframe", shape(slr.shape)),
+             ("8 bit, PNG files", ""), ("Y of the three", shape((3, *small))),
+             ("SOF-VSR,\nsee below", shape((1, *large))), ("+ enlarged\nchroma", ""),
+             ("HR centre frame", shape(shr.shape[1:]))]
+    boxes = {text: Box(text, size, column, 0) for column, (text, size) in enumerate(whole)}
+    arrows = list(pairwise(boxes))
+
     frames, *sides = seen["head"][0]  # what it sees: three frames, and the neighbours moved
-    return [("three HR frames", shape((3, 3, side, side))),
-            ("encoder, each frame" if net.encoder else "bicubic, each frame", shape(slr.shape)),
-            ("8 bit, PNG files", ""), ("Y of the three", shape((3, *small))),
-            ("SOF-VSR, see below", shape((1, *large))), ("+ enlarged chroma", ""),
-            ("HR centre frame", shape(shr.shape[1:])), *inside[:3], ("neighbours moved", shape((frames - 3, *sides))),
-            *inside[3:], ("shuffle: HR Y", shape((1, *large)))]
+    levels = (("flow, half\nLR size", "flow.level1"), ("flow, LR size", "flow.level2"),
+              ("flow, HR\ndetail", "flow.level3"))
+    for row, who in ((1, "before"), (3, "after")):
+        way = [(f"Y of the frame\n{who}", shape((1, *small))), *((text, shape(seen[part][1])) for text, part in levels),
+               ("moved along\nthe flow", shape(((frames - 3) // 2, *sides)))]
+        here = {f"{who} {n}": Box(text, size, n, row) for n, (text, size) in enumerate(way)}
+        boxes |= here
+        arrows += [*pairwise(here), ("centre", f"{who} 1"), (f"{who} {len(way) - 1}", "all")]
+    boxes |= {"centre": Box("Y of the centre", shape((1, *small)), 0, 2),
+              "all": Box("the three and\nthe moved: conv", shape(seen["head"][1]), 5, 2),
+              "blocks": Box("5 dense blocks", shape(seen["blocks.4"][1]), 6, 2),
+              "last": Box("1x1 and 3x3\nconv", shape(seen["tail"][1]), 6, 3),
+              "out": Box("shuffle: HR Y", shape((1, *large)), 6, 4)}
+    return boxes, [*arrows, ("centre", "all"), ("all", "blocks"), ("blocks", "last"), ("last", "out")]

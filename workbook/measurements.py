@@ -18,7 +18,7 @@ from tadlib.stored import is_trained
 from workbook import studies
 from workbook.scores import scores
 from workbook.speed import speed_table
-from workbook.tables import score_table
+from workbook.tables import made, score_table
 
 SETS = ("Set5", "Set14")  # where nothing else is said: the worse of the two counts
 LEVEL = 27.0  # dB on the held-out crops: "converged" for a comparison of speeds
@@ -36,6 +36,7 @@ class Measured:
 
 
 Measure = Callable[[str], Measured]  # of a profile
+Check = Callable[[str], tuple[bool, str]]  # of a profile: whether it is so, and the numbers that say it
 
 
 # ------------------------------------------------------------------------------------------------ of runs by name
@@ -148,15 +149,12 @@ def quicker(fast: str, slow: str) -> Measure:
     return measure
 
 
-def fall(run: str) -> Measure:
-    """By how many percent the task term falls in a training, from the first to the last tenth of its curve's points."""
+def motion_gain(run: str) -> Measure:
+    """By how many percent motion is found better in a run's small frames than in bicubic ones (flow.csv, Farneback)."""
     def measure(profile: str) -> Measured:
-        if not is_trained(studies.named(run, profile)):
-            raise BadInput(f"{run}: not trained yet")
-        task = studies.trained(run, profile).history["task"]
-        count = max(1, len(task) // 10)
-        first, last = task.iloc[:count].mean(), task.iloc[-count:].mean()
-        return Measured(100 * (1 - last / first), (run,), f"{first:.2f} to {last:.2f} pixels")
+        error = made("flow", profile).query("by == 'Farneback'").groupby("frames")["end-point error"].mean()
+        ordinary, mine = error["bicubic"], error[run]
+        return Measured(100 * (1 - mine / ordinary), (run,), f"{ordinary:.3f} to {mine:.3f} pixels")
     return measure
 
 
@@ -202,3 +200,21 @@ def colour_gain(profile: str) -> Measured:
     return Measured(100 * (large / base - 1), ("aetad_color_large", "aetad_color"),
                     f"{name}: {large:.2f} against {base:.2f} dB; {params[0]:,} parameters against {params[1]:,}, "
                     f"{100 * (params[0] / params[1] - 1):+.1f} %")
+
+
+# ------------------------------------------------------------------------------------------------------ conditions
+
+def smaller(a: str, b: str) -> Check:
+    """Whether network a has fewer parameters than network b."""
+    def check(profile: str) -> tuple[bool, str]:
+        mine, other = (build(n).parameters_count for n in (a, b))
+        return mine < other, f"{mine:,} parameters against {other:,}, {100 * (mine / other - 1):+.0f} %"
+    return check
+
+
+def on_the_chart(a: str, b: str, lead: float) -> Check:
+    """Whether run a exceeds run b by `lead` dB on the chart of equal greys (isoluminant.csv, notebook 03)."""
+    def check(profile: str) -> tuple[bool, str]:
+        psnr = made("isoluminant", profile).set_index("run")["PSNR"]
+        return psnr[a] - psnr[b] >= lead, f"chart of equal greys: {psnr[a]:.1f} dB against {psnr[b]:.1f}"
+    return check

@@ -14,8 +14,8 @@ from tadlib.settings import ROOT
 def publish(profile: str = "cpu") -> list[Path]:
     """Put the executed notebooks of the last batch in notebooks/, cleaned: what a reader on a code host sees.
 
-    Dropped are the cell that papermill injected, outputs of widgets (they need a kernel), and times and paths. What a
-    cell printed is in one piece, however the kernel sent it.
+    Dropped are the cell that papermill injected, outputs of widgets (they need a kernel), times and paths, and what is
+    on stderr: how far something had come. What a cell printed is in one piece, however the kernel sent it.
     """
     written = []
     for executed in sorted((ROOT / "build" / profile).glob("[0-9][0-9]_*.ipynb")):
@@ -32,7 +32,8 @@ def publish(profile: str = "cpu") -> list[Path]:
             if cell.cell_type == "code":
                 count += 1
                 cell.execution_count = count
-                cell.outputs = [] if "widget" in tags else cell.outputs
+                shown = [output for output in cell.outputs if output.get("name") != "stderr"]
+                cell.outputs = [] if "widget" in tags else shown
                 whole.preprocess_cell(cell, {}, count)
                 for output in cell.outputs:
                     if "execution_count" in output:

@@ -3,9 +3,15 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
+
+from tadlib import settings
 from tadlib.channel import Channel
+from tadlib.run import Run
 from tadlib.settings import ROOT
-from workbook import refinement, studies
+from workbook import peers, pictures, refinement, scale, studies
+from workbook.measurements import seed_range
+from workbook.summary import sentences
 from workbook.tables import quoted, score_table
 
 MADE = "<!-- {}: made by `python -m workbook readme` from results/cpu -->"
@@ -31,7 +37,7 @@ def readme_table(profile: str = "cpu") -> str:
     """The README's results as Markdown, a table for each task: RGB / Y PSNR of each model on each set, and likeness."""
     tables = []
     for kind, sets, likeness, names in TABLES:
-        heads = ["scale", kind, "parameters", *(s.rpartition("/")[2] for s in sets), likeness]
+        heads = ["scale", kind, "parameters", "trained", *(s.rpartition("/")[2] for s in sets), likeness]
         lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         rows = score_table(list(names), tuple(sets), profile, ("SHRT", "SLR"))
         for name, shown in names.items():
@@ -40,26 +46,30 @@ def readme_table(profile: str = "cpu") -> str:
             cells = ["not scored" if r is None else f"{r['psnr_rgb']:.2f} / {r['psnr_y']:.2f}" for r in one]
             close = mine["psnr_rgb"].get(("SLR", sets[0]), 100)
             trained = studies.trained(name, profile)
-            lines.append(f"| x{trained.run.scale} | {shown} | {trained.record['params']:,} | " + " | ".join(cells)
-                         + f" | {'the same' if close >= 100 else f'{close:.1f}'} |")
+            line = [f"x{trained.run.scale}", shown, f"{trained.record['params']:,}", _trained(trained.run), *cells,
+                    "the same" if close >= 100 else f"{close:.1f}"]
+            lines.append(f"| {' | '.join(line)} |")
         tables.append("\n".join(lines))
     return "\n\n".join([*tables, _beside_others(profile)])
 
 
+def _trained(run: Run) -> str:
+    """Steps x patches x pixels of a training, briefly."""
+    own = f"{run.steps:,} x {run.batch} x {run.patch}²" if run.trains else ""
+    return f"{own} after `{run.start[-1].name}`" if run.start and own else own
+
+
 def _beside_others(profile: str) -> str:
-    """What others reach at x4, as they say (data/quoted.toml), and what the tool does: PSNR of Y as Markdown."""
-    sets = [s for s in studies.SCORED if s != "Sample"]
-    entries = {f"{name}, quoted": v for name, v in quoted()["rescaling_x4_y"].items() if name != "source"}
-    mine = score_table(["tool_x4"], tuple(sets), profile).set_index("set")["psnr_y"]
-    entries["**`tool_x4`**, measured here"] = mine.to_dict()
-    lines = [f"| x4, Y alone | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{v[s]:.2f}' for s in sets)} |" for name, v in entries.items()]
-    return "\n".join(lines)
+    """The tool nets among their peers (peers.py), PSNR of Y, ours in RGB as well, as Markdown."""
+    rows = peers.table(profile)
+    lines = [f"| {' | '.join(rows.columns)} |", "|---" * len(rows.columns) + "|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows.itertuples(index=False)])
 
 
 def refined_table(profile: str = "cpu") -> str:
     """What refinement gives on Set5 (refined.csv): RGB / Y PSNR by steps, likeness before and after, as Markdown."""
     rows = refinement.means(profile).query("set == 'Set5' and likeness == 'as before' and met == channel")
+    rows = rows[rows["scale"] == rows["model"].map(lambda name: studies.named(name, profile).scale)]  # each at its own
     steps = sorted(rows["steps"].unique())
     lines = [f"| Set5 | {' | '.join('not refined' if n == 0 else f'{n} steps' for n in steps)} | likeness |",
              "|---" * (len(steps) + 2) + "|"]
@@ -73,11 +83,58 @@ def refined_table(profile: str = "cpu") -> str:
     return "\n".join(lines)
 
 
+def fuzzed_table(profile: str = "cpu") -> str:
+    """What became of strange and spoiled input (fuzz.csv, by tests/fuzz.py), by kind, as Markdown."""
+    rows = pd.read_csv(settings.results(profile) / "fuzz.csv")
+    whole = rows.iloc[-1]
+    heads = ["", "cases", "used", "refused", "ended by a signal", "in trouble", "longest, s", "memory, MB"]
+    lines = [f"The last long run: {whole['cases']:,} cases in {whole['minutes']:.0f} minutes on one busy core, seed "
+             f"{whole['seed']}; in trouble: {whole['troubles']}.", "",
+             f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines += [f"| {row.kind} | {row.cases:,} | {row.used:,} | {row.refused:,} | {row.killed:,} | {row.troubles} | "
+              f"{row.seconds_max:.0f} | {row.megabytes_max:,} |" for row in rows.itertuples()]
+    return "\n".join(lines)
+
+
+def short(profile: str = "cpu") -> str:
+    """The workbook in five sentences, a paragraph each."""
+    return "\n\n".join(sentences(profile, "notebooks/06_report.ipynb"))
+
+
+def spread(profile: str = "cpu") -> str:
+    """How far trainings of one and the same net differ: by seed, and on another machine, as a sentence."""
+    ranges = {name: seed_range(name, "Set5", profile) for name in studies.SEEDS}
+    widest = max(high - low for low, high in ranges.values() if high > low)
+    rows = score_table(["color_shuffle"], ("Set5",), profile, ("SHRT", "SLR")).set_index("kind")["psnr_rgb"]
+    again = quoted()["color_shuffle_again"]["color_shuffle"]
+    return (f"* A training is one draw of many: three seeds of a net differ by up to {widest:.2f} dB on Set5 (RGB), "
+            "and two nets of which there is one training each are not told apart by less. Other hardware is another "
+            f"draw: `color_shuffle`, trained again from its row on another machine, gave {again['colours']:.2f} "
+            f"instead of {rows['SHRT']:.2f} dB there, and a grey image {again['grey to Y']:.1f} instead of "
+            f"{rows['SLR']:.1f} dB from Y.")
+
+
+def captioned(text: str) -> str:
+    """Each figure of results/cpu in a Markdown text with the caption of its file: as alt text, and below in small."""
+    def one(match: re.Match[str]) -> str:
+        caption = pictures.caption(settings.results("cpu") / "figures" / match["name"])
+        if not caption:
+            return match[0]
+        return f"![{pictures.plain(caption)}](results/cpu/figures/{match['name']})<br><sub>{caption}</sub>"
+
+    return re.sub(r"!\[[^\]]*\]\(results/cpu/figures/(?P<name>[^)]+)\)(<br><sub>.*?</sub>)?", one, text)
+
+
 def update_readme() -> bool:
-    """Put the tables between the README's marks; True if that changed the file. Raises ValueError without the marks."""
+    """Put tables and sentences between the README's marks, and captions to its figures; True if that changed the file.
+
+    Raises ValueError without the marks.
+    """
     path = ROOT / "README.md"
-    old = new = path.read_text()
-    for name, table in (("results", readme_table()), ("refined", refined_table())):
+    old = path.read_text()
+    new = captioned(old)
+    for name, table in (("results", readme_table()), ("refined", refined_table()), ("fuzzed", fuzzed_table()),
+                        ("short", short()), ("spread", spread()), ("scale", scale.passage())):
         before, after = re.split(rf"<!-- {name}: [^>]* -->\n.*?{END.format(name)}", new, flags=re.DOTALL)
         new = f"{before}{MADE.format(name)}\n{table}\n{END.format(name)}{after}"
     if new != old:

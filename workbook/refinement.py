@@ -1,4 +1,4 @@
-"""What refining the small image gives and costs: results/<profile>/refined.csv, and what is claimed of it.
+"""What refining the small image gives and costs: results/<profile>/refined.csv.
 
 A row is one image of a set, one model, scale and number of steps, the channel that the code was made for and the one
 that it met. Measured by the protocol of tadlib/evaluation/protocol.py, of 8-bit codes, no border cropped.
@@ -6,11 +6,12 @@ that it met. Measured by the protocol of tadlib/evaluation/protocol.py, of 8-bit
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from tadlib import machine
@@ -20,6 +21,7 @@ from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import compare, luma, psnr
 from tadlib.files import replacing
 from tadlib.pixels import crop_to_multiple, to_codes, to_float
+from tadlib.run import Run
 from tadlib.settings import results
 from tadlib.tasks import guidance
 from tadlib.tool.refine import refine
@@ -28,6 +30,50 @@ from workbook import studies
 KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness"]
 STEPS = (0, 3, 5, 10, 30)
 EQUAL = "as before"  # the small image at least as close to bicubic as without refinement
+HELD_OUT = "held-out crops"  # in place of a set's name: those of the training images on which choices are made
+ACCIDENTS = ("noise:0.02", "jpeg:90", "webp:85", "resize:0.9")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One thing to measure: codes of a run for the images (the first so many, by name) of these sets.
+
+    Each is made for `channel` and sent through that and all of `met`; `likeness` as in tadlib.tool.refine, `scale` the
+    run's own if not given. Raises BadInput for a channel that is none.
+    """
+
+    run: str
+    sets: tuple[str, ...] = ("Set5",)
+    steps: tuple[int, ...] = STEPS
+    channel: str = "8bit"
+    met: tuple[str, ...] = ()
+    likeness: float | None = None
+    scale: int | None = None
+    first: int | None = None
+
+    def ways(self) -> dict[str, Channel]:
+        return {str(way): way for way in map(Channel.parse, (self.channel, *self.met))}
+
+
+PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
+    Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
+    Plan("tool_color", ("Set5",), (0, 3, 5, 10)),
+    Plan("tool_color", ("Set14",), (0, 10)),
+    Plan("tool_x2", steps=(0, 3, 10)),
+    Plan("aetad", steps=(0, 3, 10)),
+    Plan("no_tad", steps=(0, 10, 30), likeness=0.3),
+    Plan("no_tad", ("Set14",), (0, 30), likeness=0.3),
+    *(Plan("tool_x4", steps=(3, 10), likeness=weight) for weight in (0.0, 0.1, 0.3, 1.0, 3.0)),
+    Plan("tool_x4", steps=(0, 10), met=ACCIDENTS),
+    Plan("robust", steps=(0, 10), met=ACCIDENTS),
+    Plan("robust", steps=(0, 10), channel="jpeg:90", met=("8bit", *ACCIDENTS)),
+    Plan("robust", channel="jpeg:90", steps=(0, 10, 30)),
+    Plan("tool_x4", ("Set5", "Set14"), (0,), "jpeg:90"),
+    Plan("robust", ("Set14",), (0, 10), "jpeg:90"),
+    *(Plan("robust", steps=(0, 10), channel=f"jpeg:{quality}") for quality in (50, 70)),
+    *(Plan("aetad_any_scale", steps=(0, 10), scale=scale) for scale in (8, 16)),
+)
+QUICK = (Plan("tool_x4", ("SampleCrop",), (0, 1)),)  # the same of a smoke run
 
 
 def path(profile: str = "cpu") -> Path:
@@ -45,63 +91,92 @@ def read(profile: str = "cpu") -> pd.DataFrame:
     return rows
 
 
+def _images(plan: Plan, run: Run, name: str) -> list[tuple[str, Tensor]]:
+    return list((sets.held_out(run.train) if name == HELD_OUT else sets.load(name)).items())[: plan.first]
+
+
 @torch.no_grad()
-def measure(names: Sequence[str], wanted: Sequence[str], steps: Sequence[int] = STEPS, channel: str = "8bit",
-            met: Sequence[str] = (), likeness: float | None = None, scale: int | None = None,
-            first: int | None = None, profile: str = "cpu") -> Path:
-    """Refine every image (the first so many) of the sets for each run, and store what comes of it; what is stored is
-    not measured again. The code is made for `channel`, and sent through that and each of `met`; `likeness` as in
-    tadlib.tool.refine, `scale` the run's own if not given.
-    """
+def measure(plan: Plan, profile: str = "cpu") -> Path:
+    """Refine and store what lacks of a plan. Raises BadInput, MissingData where a set is not here."""
     known = read(profile) if path(profile).exists() else pd.DataFrame(columns=KEYS)
-    weight = EQUAL if likeness is None else f"{likeness:g}"
-    made_for = Channel.parse(channel)
-    ways = {str(way): way for way in (made_for, *map(Channel.parse, met))}
-    for name in names:
-        trained = studies.trained(name, profile)
-        net, guide = trained.network(), trained.run.guide
-        factor = scale or trained.run.scale
-        for set_name in wanted:
-            images = list(sets.load(set_name).items())[:first]
-            for image, codes in tqdm(images, desc=f"{name}, {set_name}", unit="image", disable=None):
-                hr = crop_to_multiple(codes, factor)
-                x_gd = guidance(to_float(hr), factor, guide)
-                slr = net.encode(to_float(hr), factor, x_gd)
-                rows = []
-                for count in steps:
-                    keys = {way: [trained.folder.name, factor, set_name, image, str(made_for), way, count, weight]
-                            for way in ways}
-                    lacking = {way: key for way, key in keys.items()
-                               if not (len(known) and (known[KEYS] == key).all(axis=1).any())}
-                    if not lacking:
-                        continue
-                    start = time.perf_counter()
-                    better = refine(net, hr[None], slr, x_gd, factor, count, likeness, made_for) if count else slr
-                    seconds = time.perf_counter() - start
-                    small, ordinary = to_codes(better)[0], to_codes(x_gd)[0]
-                    for way, key in lacking.items():
-                        arrived = ways[way].send(better, torch.Generator().manual_seed(0))
-                        found = compare(to_codes(net.decode(arrived, factor))[0], hr, factor)
-                        rows.append(dict(zip(KEYS, key, strict=True)) | found | {
-                            "model": name, "pixels": hr[0].numel(), "seconds": seconds,
-                            "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),
-                            "slr_y": min(100.0, psnr(luma(small), luma(ordinary))),
-                            "threads": torch.get_num_threads(), "precision": machine.fastest_precision(slr.device)})
-                if rows:
-                    new = pd.DataFrame(rows).round(4)
-                    known = pd.concat([known, new], ignore_index=True) if len(known) else new
-                    with replacing(path(profile)) as temporary:
-                        known.to_csv(temporary, index=False)
+    weight = EQUAL if plan.likeness is None else f"{plan.likeness:g}"
+    ways = plan.ways()
+    made_for = Channel.parse(plan.channel)
+    trained = studies.trained(plan.run, profile)
+    net, guide = trained.network(), trained.run.guide
+    scale = plan.scale or trained.run.scale
+    for set_name in plan.sets:
+        images = _images(plan, trained.run, set_name)
+        for image, codes in tqdm(images, desc=f"{plan.run}, {set_name}", unit="image", disable=None):
+            hr = crop_to_multiple(codes, scale)
+            x_gd = guidance(to_float(hr), scale, guide)
+            slr = net.encode(to_float(hr), scale, x_gd)
+            rows = []
+            for steps in plan.steps:
+                keys = {way: [trained.folder.name, scale, set_name, image, str(made_for), way, steps, weight]
+                        for way in ways}
+                lacking = {way: key for way, key in keys.items()
+                           if not (len(known) and (known[KEYS] == key).all(axis=1).any())}
+                if not lacking:
+                    continue
+                start = time.perf_counter()
+                better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, made_for) if steps else slr
+                seconds = time.perf_counter() - start
+                small, ordinary = to_codes(better)[0], to_codes(x_gd)[0]
+                for way, key in lacking.items():
+                    arrived = ways[way].send(better, torch.Generator().manual_seed(0))
+                    found = compare(to_codes(net.decode(arrived, scale))[0], hr, scale)
+                    rows.append(dict(zip(KEYS, key, strict=True)) | found | {
+                        "model": plan.run, "pixels": hr[0].numel(), "seconds": seconds,
+                        "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),
+                        "slr_y": min(100.0, psnr(luma(small), luma(ordinary))),
+                        "threads": torch.get_num_threads(), "precision": machine.fastest_precision(slr.device)})
+            if rows:
+                new = pd.DataFrame(rows).round(4)
+                known = pd.concat([known, new], ignore_index=True) if len(known) else new
+                with replacing(path(profile)) as temporary:
+                    known.to_csv(temporary, index=False)
     return path(profile)
 
 
 def means(profile: str = "cpu") -> pd.DataFrame:
     """A row for each model, scale, set, channel (made for, met), steps and weight of likeness: mean PSNR, SSIM,
-    likeness and bytes, the median of seconds a megapixel, and how many images.
+    likeness and bytes, how many images, and what the steps gained over none through the channel that was met.
     """
     rows = read(profile)
-    rows["s/MP"] = rows["seconds"] / rows["pixels"] * 1e6
+    rows["bits"] = 8 * rows["lr_bytes"] / rows["pixels"]  # per HR pixel
     by = rows.groupby(["model", *KEYS[1:3], *KEYS[4:]], sort=False)
-    measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes"]
-    table = by[measures].mean().join(by["s/MP"].median()).join(by.size().rename("images"))
-    return table.reset_index()
+    measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits"]
+    table = by[measures].mean().join(by.size().rename("images")).reset_index()
+    same = ["model", "scale", "set", "met"]
+    plain = table[table["steps"] == 0].drop_duplicates(same).set_index(same)
+    for column in ("psnr_rgb", "psnr_y"):
+        before = plain[column].reindex(pd.MultiIndex.from_frame(table[same])).to_numpy()
+        table[f"gain_{column[5:]}"] = table[column] - before
+    return table
+
+
+def table(profile: str = "cpu") -> pd.DataFrame:
+    """`means` for a notebook; a smoke run measures its few rows first."""
+    if profile == "smoke":
+        for plan in QUICK:
+            measure(plan, profile)
+    return means(profile)
+
+
+def missing(profile: str = "cpu") -> list[Plan]:
+    """The plans of which sets are here and rows lack."""
+    known = read(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
+    asked = ["model", *(k for k in KEYS[1:] if k != "image")]
+    done = set(known[asked].itertuples(index=False, name=None))
+    out = []
+    for plan in PLANS if profile != "smoke" else QUICK:
+        run = studies.named(plan.run, profile)
+        weight = EQUAL if plan.likeness is None else f"{plan.likeness:g}"
+        lacking = tuple(name for name in plan.sets if not all(
+            (plan.run, plan.scale or run.scale, name, str(Channel.parse(plan.channel)), way, steps, weight) in done
+            for way in plan.ways() for steps in plan.steps))
+        here = tuple(name for name in lacking
+                     if (all(map(sets.is_here, run.train)) if name == HELD_OUT else sets.is_here(name)))
+        out += [replace(plan, sets=here)] if here else []
+    return out

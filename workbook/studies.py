@@ -179,6 +179,7 @@ NEEDS = {  # notebook -> names of runs
     "04_video": list(TABLE_5),
     "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
     "07_robustness": list(CARD),
+    "08_refinement": ["tool_x4", "robust", "tool_x2", "tool_color", "aetad", "no_tad", "aetad_any_scale"],
 }
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from tadlib import settings
 from tadlib.errors import BadInput
+from tadlib.files import STAND_IN
 from tadlib.run import Run
 from tadlib.stored import Trained, folder, is_trained, on_this_machine
-from workbook import studies
+from workbook import scale, studies
 from workbook.engines import FLAG, Engine, Job, noted
 
 STATES = ("training", "scoring", "failed", "trained", "waiting", "done")
@@ -28,7 +29,7 @@ LOG_SECONDS = 60  # between two lines of the log on one training
 
 def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[Run]:
     """The named runs and those of the notebooks, or all, as far as they are not trained or not scored, each after what
-    it starts from. Raises BadInput for a name that is none.
+    it starts from; first those with which the longest chain begins. Raises BadInput for a name that is none.
     """
     wanted = list(names)
     for start in notebooks:
@@ -52,7 +53,8 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
             put(studies.named(name, profile), True)
         except KeyError as error:
             raise BadInput(error.args[0]) from None
-    return list(found.values())
+    by_name = {name.removesuffix(STAND_IN): run for name, run in found.items()}
+    return [by_name[name] for name in scale.longest_first(scale.tasks(list(by_name)))]
 
 
 @dataclass

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -133,6 +134,27 @@ def experiments_table(names: list[str], profile: str = "cpu") -> pd.DataFrame:
                      "latent": run.latent, "guidance": run.guide,
                      "epsilon": f"{run.epsilon:g} % {run.reading}" if run.epsilon else "0",
                      "added": run.added, "skip": run.net.skip, "noise": run.noise, "seed": run.seed})
+    return pd.DataFrame(rows)
+
+
+def machines_table(names: Sequence[str], profile: str = "cpu") -> pd.DataFrame:
+    """How many of these runs were trained in which precision, with how many threads, on what; from their records."""
+    records = [t.record for t in (studies.trained(name, profile) for name in dict.fromkeys(names)) if t.run.trains]
+    rows = pd.DataFrame([{"precision": r["precision"], "threads": r["machine"]["threads"],
+                          "machine": r["machine"]["gpu"] or r["machine"]["cpu"]} for r in records])
+    return rows.value_counts().rename("runs").reset_index()
+
+
+def changes_table(names: Sequence[str], base: str, sets: tuple[str, ...], profile: str = "cpu") -> pd.DataFrame:
+    """What each run changes of the base, and what that brings: a row a run, RGB dB above the base on each set."""
+    found = score_table([base, *names], sets, profile).pivot(index="run", columns="set", values="psnr_rgb")
+    first, rows = asdict(studies.named(base, profile)), []
+    for name in names:
+        run = asdict(studies.named(name, profile))
+        changed = {k: v for k, v in run.items() if v != first[k] and k not in ("name", "watch")}
+        rows.append({"run": name, "what is changed": ", ".join(f"{k} {v}" for k, v in changed.items()),
+                     "params": studies.named(name, profile).build().parameters_count}
+                    | {f"{s}, dB": found.loc[name, s] - found.loc[base, s] for s in sets})
     return pd.DataFrame(rows)
 
 

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from tadlib.channel import send
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import luma, psnr
 from tadlib.files import read_bytes
-from tadlib.pixels import centre_crop, crop_to_multiple, from_array, to_codes, to_float
+from tadlib.pixels import crop_to_multiple, from_array, to_codes, to_float
+from tadlib.resize import upscale
 from tadlib.stored import Trained
 from tadlib.tasks import guidance
 from workbook import figures
@@ -104,43 +107,57 @@ def _control(name: str, values: Sequence | Mapping) -> widgets.Widget:
 
 
 def explorer(models: Mapping[str, Trained], pictures: dict[str, Tensor], sigmas: Sequence[float], of: str = "epsilon",
-             channels: Sequence[str] = CHANNELS, size: int = 256) -> Viewer:
+             channels: Sequence[str] = CHANNELS, size: int = 384) -> Viewer:
     """A Viewer on trained runs, by their names on the slider `of`: noise, channel and picture to choose.
 
-    It shows the middle of the picture, at most `size` pixels a side: X_HR, what arrived of X_SLR, X_SHR and its error,
-    each whole and a part of it enlarged.
+    It shows the whole picture, shrunk by a whole factor to at most `size` pixels a side: X_HR, bicubic's result from
+    X_GD (where there is a scale), what arrived of X_SLR, X_SHR and its error, each whole and a part of it enlarged.
     """
     networks = {name: trained.network() for name, trained in models.items()}
 
     @functools.lru_cache(maxsize=32)
     def encoded(model: str, picture: str, which: int) -> tuple[Tensor, Tensor]:  # `which`: a name may be given again
         run = models[model].run
-        hr = crop_to_multiple(centre_crop(pictures[picture], size), run.scale)
+        hr = crop_to_multiple(_shrunk(pictures[picture], size), run.scale)
         with torch.inference_mode():
             x_gd = guidance(to_float(hr), run.scale, run.guide)
             return x_gd, networks[model].encode(to_float(hr), run.scale, x_gd)
 
     def draw(sigma: float, channel: str, picture: str, **chosen: str) -> Figure:
         model, scale = chosen[of], models[chosen[of]].run.scale
-        hr = crop_to_multiple(centre_crop(pictures[picture], size), scale)
+        hr = crop_to_multiple(_shrunk(pictures[picture], size), scale)
         if not hr.numel():
             raise BadInput(f"{picture}: smaller than the scale of {scale}")
         x_gd, slr = encoded(model, picture, id(pictures[picture]))
+        way = f"noise:{sigma}+{channel}" if sigma else channel
         with torch.inference_mode():
-            received = send(slr, f"noise:{sigma}+{channel}" if sigma else channel, torch.Generator().manual_seed(0))
+            received, ordinary = (send(x, way, torch.Generator().manual_seed(0)) for x in (slr, x_gd))
             result = to_codes(networks[model].decode(received, scale))[0]
         small = to_codes(received)[0]
         likeness = min(100, psnr(small, to_codes(x_gd)[0]))
         error = (result.float() - hr.float()).abs().mean(0, keepdim=True)
-        rgb, y = psnr(result, hr), psnr(luma(result), luma(hr))
         enlarged = small.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-        shown = {
-            "HR": hr,
+        shown = {"HR": hr}
+        if scale > 1:
+            plain = to_codes(upscale(ordinary, scale))[0]
+            shown[f"bicubic: {_decibels(plain, hr)}"] = plain
+        shown |= {
             f"what arrives, {likeness:.1f} dB from ordinary": enlarged,
-            f"made of it: RGB {rgb:.2f}, Y {y:.2f} dB": result,
+            f"made of it: {_decibels(result, hr)}": result,
             "its error, x 8": (8 * error).clamp(0, 255).byte(),
         }
         part = min(hr.shape[1:]) // 4
-        return figures.comparison(shown, box=(hr.shape[1] // 2 - part // 2, hr.shape[2] // 2 - part // 2, part))
+        top = max(0, hr.shape[1] // 4 - part // 2)  # where a portrait has its face
+        return figures.comparison(shown, box=(top, hr.shape[2] // 2 - part // 2, part))
 
     return Viewer(draw, pictures, **{of: {name: name for name in models}}, sigma=[0.0, *sigmas], channel=list(channels))
+
+
+def _decibels(result: Tensor, hr: Tensor) -> str:
+    return f"RGB {psnr(result, hr):.2f}, Y {psnr(luma(result), luma(hr)):.2f} dB"
+
+
+def _shrunk(image: Tensor, size: int) -> Tensor:
+    """uint8 (3, H, W) -> at most `size` a side, each pixel the mean of as many as it takes."""
+    factor = math.ceil(max(image.shape[1:]) / size)
+    return image if factor == 1 else to_codes(avg_pool2d(to_float(image), factor))[0]

@@ -33,6 +33,26 @@ def test_nothing_is_hidden_in_y_itself(photo):
     assert (back.float().std(0) < 1).all()
 
 
+def test_from_afar_a_pattern_of_2x2_pixels_is_the_grey_of_its_mean():
+    pattern = torch.tensor([[[100, 140], [120, 120]]], dtype=torch.uint8).repeat(1, 3, 4)  # (1, 6, 8)
+    assert torch.equal(colour.from_afar(pattern), torch.full((1, 3, 4), 120, dtype=torch.uint8))
+    steps = torch.tensor([[[0, 0, 9, 9], [0, 0, 9, 9]]], dtype=torch.uint8)
+    assert colour.from_afar(steps).tolist() == [[[0, 9]]]
+
+
+def test_a_sheet_shows_every_picture_once_in_its_row_under_its_title(photo):
+    grey = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    figure = colour.sheet({"colours": [("truth", photo), ("a\n9 dB", photo)], "of it": [("", grey), ("b", grey)]}, 4, 9)
+    assert [ax.get_title() for ax in figure.axes] == ["truth", "a\n9 dB", "", "b"]
+    assert [t.get_text() for ax in figure.axes for t in ax.texts] == ["colours", "of it"]
+    shown = [ax.images[0].get_array() for ax in figure.axes]
+    assert [a.shape for a in shown] == [(96, 128, 3)] * 2 + [(8, 8)] * 2
+    assert figure.get_figwidth() == 4
+    figure.draw_without_rendering()
+    wide, square = (ax.get_position() for ax in figure.axes[::2])
+    assert wide.width == pytest.approx(square.width, abs=0.02)  # a row of another shape is as wide
+
+
 def test_a_spectrum_shows_a_pattern_at_its_frequency():
     stripes = np.tile([1.0, -1.0], (64, 32))  # the highest horizontal frequency
     power = colour.spectrum(stripes)

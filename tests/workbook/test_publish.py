@@ -20,7 +20,8 @@ def test_a_failing_notebook_is_named_with_its_cell_and_error(tmp_path):
 
 def test_publishing_cleans_what_was_executed_and_leaves_what_was_edited_since(tmp_path, monkeypatch, capsys):
     def code(tags, source):
-        shown = [{"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": "2"}}]
+        shown = [{"output_type": "execute_result", "execution_count": 7, "metadata": {}, "data": {"text/plain": "2"}},
+                 {"output_type": "stream", "name": "stderr", "text": "5 s left"}]
         return {"cell_type": "code", "id": source, "metadata": {"tags": tags, "papermill": {"duration": 1.5}},
                 "execution_count": 7, "outputs": shown, "source": source}
 
@@ -37,7 +38,7 @@ def test_publishing_cleans_what_was_executed_and_leaves_what_was_edited_since(tm
     kept = json.loads(path.read_text())["cells"]
     assert ["".join(c["source"]) for c in kept] == ["a", "c", "d"]
     assert [c["execution_count"] for c in kept] == [1, 2, 3]
-    assert kept[1]["outputs"][0]["execution_count"] == 2
+    assert kept[1]["outputs"][0]["execution_count"] == 2 and len(kept[1]["outputs"]) == 1  # nothing of stderr
     assert kept[2]["outputs"] == []
     assert publish.publish() == [path]  # once more is the same
     edited = json.loads(path.read_text())

@@ -10,22 +10,31 @@ from tadlib.__main__ import main as tool
 from tadlib.settings import ROOT
 from workbook import readme
 from workbook.__main__ import main
-from workbook.readme import readme_table, refined_table, update_readme
+from workbook.readme import captioned, fuzzed_table, readme_table, refined_table, short, spread, update_readme
 
 TEXTS = ("README.md", "CONTRIBUTING.md")
 
 
 def test_the_readme_shows_the_stored_results():
     text = (ROOT / "README.md").read_text()
-    for table in (readme_table(), refined_table()):
-        assert table in text, "run `python -m workbook readme`"
+    for part in (readme_table(), refined_table(), fuzzed_table(), short(), spread()):
+        assert part in text, "run `python -m workbook readme`"
+
+
+def test_figures_of_the_readme_have_the_captions_of_their_files():
+    text = (ROOT / "README.md").read_text()
+    assert captioned(text) == text, "run `python -m workbook readme`"
+    figures = re.findall(r"!\[([^\]]*)\]\(results/cpu/figures/[^)]+\)(<br><sub>.+</sub>)?", text)
+    assert len(figures) >= 5 and all(len(alt) > 40 and below for alt, below in figures)
+    again = captioned("see ![old](results/cpu/figures/verdicts.png), and ![other](elsewhere.png)")
+    assert "![old]" not in again and again.endswith("</sub>, and ![other](elsewhere.png)")
 
 
 def test_the_tables_are_put_between_their_marks_and_nothing_else_is_touched(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     new = {}
-    for name in ("readme_table", "refined_table"):
+    for name in ("readme_table", "refined_table", "fuzzed_table"):
         old, new[name] = getattr(readme, name)(), f"| {name} |\n|---|\n| 1 |"
         assert text.count(old) == 1
         text = text.replace(old, "old")
@@ -34,7 +43,8 @@ def test_the_tables_are_put_between_their_marks_and_nothing_else_is_touched(tmp_
     assert update_readme()
     changed = (tmp_path / "README.md").read_text()
     assert changed == text.replace("old\n<!-- end of results", f"{new['readme_table']}\n<!-- end of results").replace(
-        "old\n<!-- end of refined", f"{new['refined_table']}\n<!-- end of refined")
+        "old\n<!-- end of refined", f"{new['refined_table']}\n<!-- end of refined").replace(
+        "old\n<!-- end of fuzzed", f"{new['fuzzed_table']}\n<!-- end of fuzzed")
     assert not update_readme() and (tmp_path / "README.md").read_text() == changed
 
 

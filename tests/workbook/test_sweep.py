@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -276,6 +277,40 @@ def test_an_interrupted_command_leaves_checkpoints_and_nothing_of_ray(ray_alone,
 
 
 @pytest.mark.slow
+def test_a_folder_is_shrunk_on_two_nodes_as_by_the_command(ray_alone, tmp_path, monkeypatch, write_set, photo):
+    pytest.importorskip("pyarrow")
+    from ray.cluster_utils import Cluster
+
+    sample = Path(write_set("pictures", {"a": photo, "b": photo.flip(2), "c": photo[:, :50, :70], "d": photo[:, 9:]}))
+    monkeypatch.setenv("TAD_MODELS", str(ROOT / "results" / "cpu" / "runs"))
+    (sample / "broken.png").write_bytes(b"no picture")
+    told = subprocess.run([sys.executable, "-m", "tadlib", "downscale", str(sample), str(tmp_path / "command")],
+                          cwd=ROOT, capture_output=True, text=True)
+    out = tmp_path / "cluster"
+    shutil.copytree(tmp_path / "command", out)
+    kept, *again = sorted(out.iterdir())
+    kept.write_bytes(b"mine")
+    for path in again:  # as if it had been stopped after the first
+        path.unlink()
+    small = {"object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False} | small)
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, **small)
+        done = subprocess.run([sys.executable, "examples/ray_folder.py", str(sample), str(out), "--address",
+                               cluster.address], cwd=ROOT, capture_output=True, text=True, timeout=400)
+    finally:
+        cluster.shutdown()
+    broken = told.stderr.strip().removeprefix("tadlib: ")
+    assert (done.returncode, told.returncode) == (2, 2) and "broken.png: cannot be read" in broken, done.stderr
+    assert done.stderr.splitlines()[-1] == f"ray_folder.py: {broken}"
+    assert f"{len(again)} of {len(again) + 2} images written to {out}, 1 were there" in done.stdout
+    assert kept.read_bytes() == b"mine" and again
+    for path in again:
+        assert path.read_bytes() == (tmp_path / "command" / path.name).read_bytes()
+
+
+@pytest.mark.slow
 def test_jobs_that_are_preempted_are_queued_again_and_complete(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "0")
@@ -302,3 +337,37 @@ def test_a_place_for_slurm_without_slurm_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadInput, match="--engine slurm: "):
         Slurm(tmp_path, 1, None, None, 1)
+
+
+# ------------------------------------------------------------------------------------------------------ of a batch
+
+EXECUTE = """
+import sys
+from pathlib import Path
+from tadlib.tool.commands import guarded, prepare
+from workbook import batch
+prepare(quiet=False)
+sys.exit(guarded(lambda: print(batch._execute(Path(sys.argv[1]), Path(sys.argv[1] + ".out"), "smoke")), "workbook"))
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_ended_leaves_no_kernel(tmp_path):
+    mark, place = tmp_path / "mark", tmp_path / "sleeps.ipynb"
+    cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()) + ' ')\ntime.sleep(600)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, place)
+    child = subprocess.Popen([sys.executable, "-c", EXECUTE, str(place)], cwd=ROOT, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    until = time.time() + 120
+    while not (mark.exists() and mark.read_text().endswith(" ")) and time.time() < until:
+        time.sleep(0.1)
+        assert child.poll() is None, child.communicate()
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=120)
+    assert child.returncode == 143
+    until = time.time() + 30
+    while Path(f"/proc/{int(mark.read_text())}").exists() and time.time() < until:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{int(mark.read_text())}").exists()

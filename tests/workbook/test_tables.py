@@ -1,6 +1,7 @@
 """Tables say what records say: tiny records with known answers, and the numbers that are quoted."""
 from __future__ import annotations
 
+import json
 from math import isnan
 
 from workbook import figures, studies, tables
@@ -27,6 +28,26 @@ def test_scored_sets_are_those_with_scores_in_the_order_wanted_else_the_sample(s
     assert studies.scored_sets("no_tad", "cpu", ("Set5",)) == ("Sample",)
     assert studies.scored_sets("aetad", "smoke", ("Set5",)) == ("SampleCrop",)
     assert studies.best_set("cpu") == "Set14"
+
+
+def test_precision_threads_and_processor_are_counted_from_the_records_of_what_was_trained(store):
+    for name, precision, threads in (("aetad", "bf16-mixed", 1), ("no_tad", "bf16-mixed", 1), ("vdsr", "32-true", 2),
+                                     ("bicubic", "32-true", 2)):  # the last has nothing to train
+        path = store(name) / "record.json"
+        record = json.loads(path.read_text()) | {
+            "precision": precision, "machine": {"cpu": "A", "gpu": None, "threads": threads}}
+        path.write_text(json.dumps(record))
+    table = tables.machines_table(["aetad", "no_tad", "vdsr", "aetad", "bicubic"])
+    assert table.to_dict("records") == [{"precision": "bf16-mixed", "threads": 1, "machine": "A", "runs": 2},
+                                        {"precision": "32-true", "threads": 2, "machine": "A", "runs": 1}]
+
+
+def test_a_run_is_said_by_what_it_changes_of_the_base(store):
+    for name, psnr in (("aetad", 30.0), ("aetad_unguided", 29.5), ("aetad_x2", 35.0)):
+        store(name, [{"set": "Set14", "psnr_rgb": psnr}])
+    first, other = tables.changes_table(["aetad_unguided", "aetad_x2"], "aetad", ("Set14",)).to_dict("records")
+    assert first == {"run": "aetad_unguided", "what is changed": "added False", "params": 671350, "Set14, dB": -0.5}
+    assert (other["what is changed"], other["Set14, dB"]) == ("scale 2", 5.0)
 
 
 def test_a_table_over_scales_has_a_column_each_and_a_gap_where_nothing_was_measured(store):
@@ -66,7 +87,7 @@ def test_a_front_holds_likeness_against_quality_on_held_out_crops_and_the_main_s
     assert table[["term", "weight", "epsilon"]].drop_duplicates().values.tolist() == [["ball", 0.1, 1], ["L1", 0, 100]]
     figure = figures.fronts(table, "slr", "shr", "term", "run", "likeness", "quality")
     assert [ax.get_title() for ax in figure.axes] == ["held-out crops", "Set14"]
-    assert [t.get_text() for t in figure.axes[1].get_legend().get_texts()] == ["ball", "L1"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["ball", "L1"]
     assert figure.axes[1].lines[-1].get_xydata().tolist() == [[36, 27]]
 
 
@@ -100,7 +121,8 @@ def test_every_quoted_number_has_a_source():
 
 def _numbers(value) -> list[float]:
     if isinstance(value, dict):
-        return [n for key, one in value.items() if key != "ssim" for n in _numbers(one)]
+        return [n for key, one in value.items() if key not in ("ssim", "params", "scale")
+                for n in _numbers(one)]
     return [float(n) for n in (value if isinstance(value, list) else [value])]
 
 

@@ -16,14 +16,13 @@ from tadlib.data import sets
 from tadlib.files import read_image, read_picture, write_png
 from tadlib.pixels import from_array, pad_to_multiple, to_array, to_codes, to_float
 from tadlib.resize import downscale, upscale
+from tadlib.tool import export, models
 from tadlib.tool.codec import Codec
 from tadlib.tool.pictures import Origin
 from workbook import site
 from workbook.site import try_page
 
-CHROMIUM = shutil.which("chromium")
 PATIENCE = 300_000  # milliseconds for a picture of half a megapixel, beside other tests
-HALF_AN_HOUR = 1_800_000
 
 
 def test_the_lock_pins_the_engine_and_holds_no_address():
@@ -50,8 +49,8 @@ def test_without_npm_the_page_says_so_and_the_other_pages_are_made(tmp_path, mon
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
     """The page, as a batch leaves it among the others."""
-    if not (CHROMIUM and shutil.which("npm")):
-        pytest.skip(f"no {'npm' if CHROMIUM else 'chromium'} on this machine")
+    if not shutil.which("npm"):
+        pytest.skip("no npm on this machine")
     folder = tmp_path_factory.mktemp("site")
     site.build(sorted(try_page.ROOT.glob("notebooks/00_*.ipynb")), folder)
     page = folder / "try.html"
@@ -60,27 +59,15 @@ def tried(tmp_path_factory):
     return page
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(tried, browser):
+def page(page, tried):
     """The page, open; what went wrong is in `page.errors`, and every request that left it in `page.asked`."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    page.errors, page.asked = [], []
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+    page.asked = []
     page.context.on("request", lambda request: page.asked.append(request.url))
     page.goto(tried.as_uri())
     yield page
     assert page.errors == []
     assert [url for url in page.asked if not url.startswith(("blob:", "data:"))] == [tried.as_uri()]
-    page.close()
 
 
 def done(page, patience=PATIENCE):
@@ -226,25 +213,42 @@ def test_a_running_picture_can_be_stopped_and_another_be_dropped(page, tmp_path)
     assert page.locator("#all figure", has_text="task-aware").inner_text().endswith("46 × 38")
 
 
+@pytest.fixture(scope="module")
+def layerless():
+    """The files of a network without layers, as they lie in the page: whole pictures pass in seconds."""
+    files = export.graphs(models.find("bicubic"), "tool_x4")
+    return {f"f_{name.removesuffix('.onnx')}": try_page.packed(content) for name, content in files.items()}
+
+
 @pytest.mark.slow
-def test_twelve_megapixels_pass_while_the_page_answers(page, tmp_path):
+@pytest.mark.parametrize("whole", [True, False], ids=["whole, without layers", "the tool until it is stopped"])
+def test_twelve_megapixels_pass_while_the_page_answers(page, tmp_path, layerless, whole):
     picture = Image.fromarray(read_image(sets.files("Sample")[2])).resize((4000, 3000), Image.Resampling.BICUBIC)
     picture.save(tmp_path / "large.jpg", quality=90)
-    page.evaluate("""() => {
-      window.late = [];
+    page.evaluate("""files => {
+      for (const [id, text] of Object.entries(files)) if (document.getElementById(id))
+        document.getElementById(id).textContent = text;
+      window.late = [], window.seen = new Set();
+      new MutationObserver(() => seen.add(document.querySelector("#say").textContent)).observe(
+        document.querySelector("#say"), { childList: true });
       addEventListener("keydown", event => requestAnimationFrame(() => late.push(performance.now() - event.timeStamp)));
-    }""")
+    }""", layerless if whole else {})
     page.locator("#photo").set_input_files(tmp_path / "large.jpg")
     page.locator("#bar").wait_for(timeout=PATIENCE)
-    seen, until = set(), time.time() + HALF_AN_HOUR / 1000
-    while page.locator("#bar").is_visible() and time.time() < until:
+    until = time.time() + PATIENCE / 1000
+    tiles = "[...seen].filter(said => said.includes('tiles')).length"
+    while page.locator("#bar").is_visible() and time.time() < until and (whole or page.evaluate(tiles) < 8):
         page.keyboard.press("Shift")
-        seen.add(page.locator("#say").inner_text())
-        page.wait_for_timeout(200)
-    assert done(page).startswith("PSNR task-aware")
-    assert len([said for said in seen if "tiles" in said]) > 10
-    late = page.evaluate("late")
-    print(f"{len(late)} keys, at most {max(late):.0f} ms until the next frame")
-    assert len(late) > 20 and max(late) < 200
-    small, info = saved(page, "Save the small PNG", tmp_path / "small.png")
-    assert small.shape == (750, 1000, 3) and Origin.of(info, small).size == (3000, 4000)
+        page.wait_for_timeout(100)
+    count, late = page.evaluate(tiles), sorted(page.evaluate("late"))
+    print(f"{count} tiles, {len(late)} keys, at most {late[-1]:.0f} ms until the next frame")
+    assert len(late) > 10 and late[9 * len(late) // 10] < 200  # one that others on the machine held up is no matter
+    if whole:
+        assert done(page).startswith("PSNR task-aware") and count > 40
+        small, info = saved(page, "Save the small PNG", tmp_path / "small.png")
+        assert small.shape == (750, 1000, 3) and Origin.of(info, small).size == (3000, 4000)
+        assert page.evaluate("document.querySelector('#all canvas').width") == 1600
+    else:
+        assert count >= 8
+        page.get_by_role("button", name="Stop").click()
+        assert page.locator("#say").inner_text() == "stopped" and not page.locator("#bar").is_visible()

@@ -69,10 +69,11 @@ def _body() -> str:
     facts = {}
     for name in WAYS:
         trained = models.find(name)
-        files |= {part.removesuffix(".onnx"): content for part, content in export.pair(trained, name).items()}
+        files |= {part.removesuffix(".onnx"): content for part, content in export.graphs(trained, name).items()
+                  if not part.endswith(models.REFINE)}
         facts[name] = _facts(export.facts(trained, name))
     tags = [f'<script type="application/json" id="models">{json.dumps(facts)}</script>']
-    tags += [f'<script type="application/octet-stream" id="f_{key}">{_packed(content)}</script>'
+    tags += [f'<script type="application/octet-stream" id="f_{key}">{packed(content)}</script>'
              for key, content in files.items()]
     ways = [f'<label><input type="radio" name="way" value="{name}"{" checked" if not n else ""}> {text}</label>'
             for n, (name, text) in enumerate(WAYS.items())]
@@ -108,7 +109,8 @@ def _facts(said: dict[str, str]) -> dict:
     return {"scale": int(said["scale"]), "task": said["task"]} | tiling
 
 
-def _packed(content: bytes) -> str:
+def packed(content: bytes) -> str:
+    """A file as it lies in the page."""
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 

@@ -1,0 +1,72 @@
+"""What is measured of refinement, and what is claimed of it."""
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tadlib import stored
+from tadlib.errors import BadInput
+from tadlib.training.fit import fit
+from workbook import claims, ours, refinement, studies
+from workbook.refinement import EQUAL, Plan
+
+
+def rows(own_results, *found: dict) -> None:
+    """refined.csv with these rows, each by what it differs in from one of tool_x4."""
+    plain = {"run": "tool_x4-0", "scale": 4, "set": "Set14", "image": "a", "channel": "8bit", "met": "8bit", "steps": 0,
+             "likeness": EQUAL, "psnr_rgb": 30.0, "psnr_y": 32.0, "ssim_y": 0.9, "slr_rgb": 36.0, "slr_y": 40.0,
+             "lr_bytes": 100, "model": "tool_x4", "pixels": 1600, "seconds": 0.0}
+    path = refinement.path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([plain | one for one in found]).to_csv(path, index=False)
+
+
+def test_a_gain_is_over_none_through_the_same_channel_and_on_the_same_images(store, own_results):
+    store("tool_x4", [{"set": "Set14", "image": "a"}, {"set": "Set14", "image": "b"}])
+    noisy = {"met": "noise:0.02"}
+    rows(own_results, {}, {"image": "b", "psnr_y": 30.0}, {"steps": 10, "psnr_y": 33.0},
+         {"image": "b", "steps": 10, "psnr_y": 30.5}, noisy | {"psnr_y": 28.0}, noisy | {"steps": 10, "psnr_y": 27.0})
+    assert ours.gain("tool_x4", 10, ("Set14",))("cpu").value == pytest.approx(0.75)
+    with pytest.raises(BadInput, match="10 steps on Set14 are not measured"):  # one image of two
+        ours.gain("tool_x4", 10, ("Set14",), met="noise:0.02")("cpu")
+    table = refinement.means().set_index(["met", "steps"])
+    assert table.gain_y["8bit", 10] == pytest.approx(0.75) and table.gain_y["noise:0.02", 10] == pytest.approx(-1)
+    assert table.bits["8bit", 0] == pytest.approx(0.5)  # 100 bytes for 1,600 pixels
+
+
+def test_a_set_that_was_measured_in_part_speaks_for_no_claim(store, own_results):
+    store("tool_x4", [{"set": "Set14", "image": i} for i in "abc"])
+    rows(own_results, {}, {"steps": 10, "psnr_y": 35.0})
+    verdicts = claims.ledger(of=ours.CLAIMS).set_index("id")["verdict"]
+    assert set(verdicts) == {"not measured"}
+
+
+def test_what_is_ours_is_marked_and_named_as_nothing_else():
+    ids = [claim.id for claim in (*claims.CLAIMS, *ours.CLAIMS)]
+    assert len(set(ids)) == len(ids)
+    assert all(claim.ours and not claim.printed for claim in ours.CLAIMS)
+
+
+def test_each_plan_is_of_runs_that_the_notebook_loads():
+    assert {plan.run for plan in refinement.PLANS} <= set(studies.NEEDS["08_refinement"])
+
+
+def test_what_is_measured_is_not_measured_again(own_results):
+    fit(studies.named("tool_x4", "smoke"))
+    plan = Plan("tool_x4", ("SampleCrop",), (0, 1), met=("noise:0.02",))
+    assert refinement.missing("smoke") == list(refinement.QUICK)
+    path = refinement.measure(plan, "smoke")
+    first = path.read_bytes()
+    found = refinement.read("smoke")
+    images = found["image"].nunique()
+    assert len(found) == 4 * images and not found[refinement.KEYS].duplicated().any()
+    assert set(found["run"]) == {stored.folder(studies.named("tool_x4", "smoke")).name}
+    assert refinement.measure(plan, "smoke").read_bytes() == first
+    assert refinement.missing("smoke") == []
+
+
+def test_a_damaged_record_is_one_line(own_results):
+    refinement.path().parent.mkdir(parents=True)
+    refinement.path().write_bytes(b'"')
+    with pytest.raises(BadInput, match="damaged"):
+        refinement.read()
