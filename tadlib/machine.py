@@ -40,7 +40,11 @@ def join() -> int:
     if not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(best_device())
-        dist.init_process_group(timeout=timedelta(days=1))  # the others wait while the first one scores
+        timeout = timedelta(days=1)  # the others wait while the first one scores
+        store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+        # torchrun keeps one store over all restarts: in it are addresses of processes that are no more
+        own = dist.PrefixStore(f"life {settings.restarts()}", store)
+        dist.init_process_group(store=own, rank=rank, world_size=size, timeout=timeout)
         atexit.register(dist.destroy_process_group)
     return dist.get_rank()
 

@@ -103,5 +103,10 @@ def threads() -> int:
     return int(text) if text.isdecimal() else 0
 
 
+def restarts() -> int:
+    """How often torchrun has started its processes again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+
+
 def training_forbidden() -> bool:
     return bool(os.environ.get("TAD_NO_TRAINING"))

@@ -3,22 +3,35 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from tadlib.errors import BadInput, tell
 
 NO_MEMORY = re.compile(r"(?i)(allocate|out of) memory|map segment|start new thread|not enough memory|bad_alloc|"
                        r"could not create a (primitive|memory)")
+Pair = tuple[Path, Path]  # what is read and what is written
 
 
-def each(options: argparse.Namespace, work: Callable[[Path, Path], list[str]], notes: dict[str, None],
-          jpeg: bool = False) -> int:
+class Work(Protocol):
+    """What a command does with one picture (work.py)."""
+
+    options: argparse.Namespace  # another process makes its own of them
+    notes: dict[str, None]  # what is to be told in the end, each thing once
+    growth: int  # pixels of what is made for one of what is read, at most
+
+    def __call__(self, source: Path, target: Path) -> None: ...
+
+
+def each(options: argparse.Namespace, work: Work, jpeg: bool = False) -> int:
     """work(in, out) for each pair of files; in a folder a bad one is told at the end and stops none of the others.
 
-    With --skip-existing what is there already is left as it is. What `work` returns goes into the notes.
+    With --skip-existing what is there already is left as it is; with --jobs several processes share a folder.
     """
     from tadlib.tool.pictures import inputs, left_out, pairs, refuse_inputs
+    from tadlib.tool.progress import watched  # here: `--help` needs no tqdm
 
     source, target, skip = options.input, options.output, options.skip_existing
     todo = pairs(source, target, jpeg, options.recursive)
@@ -26,39 +39,58 @@ def each(options: argparse.Namespace, work: Callable[[Path, Path], list[str]], n
     count = len(todo)
     todo = [(one, other) for one, other in todo if not (skip and other.exists())]
 
-    def checked(one: Path, other: Path) -> None:
-        refuse_inputs(other, known)
-        notes.update(dict.fromkeys(work(one, other)))
+    def allowed(pair: Pair) -> None:
+        refuse_inputs(pair[1], known)
 
     if len(todo) == 1 and not source.is_dir():
-        _with_memory(checked, *todo[0])
+        allowed(todo[0])
+        for pair in watched(todo, source.name, 1, "image"):
+            _with_memory(work, *pair)
         return 0
     others = left_out(source, target, options.recursive) if source.is_dir() else ""
-    bad = _all(todo, checked, source.name, "image")
+    jobs = min(options.jobs, len(todo))
+    if jobs > 1:
+        from tadlib.tool.workers import outcomes
+
+        good = _all(todo, outcomes(todo, work, jobs, allowed), source.name, "image")
+    else:
+        good = _all(todo, (tried(work, pair, allowed) for pair in todo), source.name, "image")
     there = f", {count - len(todo)} were there" if skip else ""
-    print(f"{len(todo) - bad} of {count} images written to {target}{there}{others and f'; left out: {others}'}")
-    return 2 if bad else 0
+    print(f"{good} of {count} images written to {target}{there}{others and f'; left out: {others}'}")
+    return 2 if good < len(todo) else 0
 
 
-def each_clip(todo: list[tuple[Path, Path]], work: Callable[[Path, Path], int], options: argparse.Namespace) -> int:
-    bad = _all(todo, work, options.input.name, "clip")
-    print(f"{len(todo) - bad} of {len(todo)} clips written to {options.output}")
-    return 2 if bad else 0
+def each_clip(todo: list[Pair], work: Callable[[Path, Path], object], options: argparse.Namespace) -> int:
+    good = _all(todo, (tried(work, pair) for pair in todo), options.input.name, "clip")
+    print(f"{good} of {len(todo)} clips written to {options.output}")
+    return 2 if good < len(todo) else 0
 
 
-def _all(todo: list[tuple[Path, Path]], work: Callable[[Path, Path], object], name: str, unit: str) -> int:
-    """How many went wrong, told at the end."""
+def _all(todo: list[Pair], outcomes: Generator[BadInput | None, None, None], name: str, unit: str) -> int:
+    """How many went well. What did not is told at the end, once each."""
     from tadlib.tool.progress import watched  # here: `--help` needs no tqdm
 
-    bad: list[BadInput] = []
-    for one, other in watched(todo, name, len(todo), unit):
-        try:
-            _with_memory(work, one, other)
-        except BadInput as error:
-            bad.append(error)
-    for trouble in bad:
-        tell(trouble)
-    return len(bad)
+    good, bad = 0, dict[str, None]()
+    with closing(outcomes):
+        for _ in watched(todo, name, len(todo), unit):
+            trouble = next(outcomes)
+            good += trouble is None
+            if trouble:
+                bad[str(trouble)] = None
+    for line in bad:
+        tell(line)
+    return good
+
+
+def tried(work: Callable[[Path, Path], object], pair: Pair, allowed: Callable[[Pair], None] = lambda pair: None
+          ) -> BadInput | None:
+    """What is wrong with a pair of files, if anything is."""
+    try:
+        allowed(pair)
+        _with_memory(work, *pair)
+    except BadInput as error:
+        return error
+    return None
 
 
 def _with_memory(work: Callable[[Path, Path], object], one: Path, other: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from tadlib.errors import BadInput
 from tadlib.run import Run
 from tadlib.settings import ROOT
+from tadlib.stored import folder
 from tadlib.training import loop
 from tadlib.training.loop import Trainer
 from workbook import studies
@@ -62,12 +63,12 @@ def first_gradient(run: Run) -> dict:
     return kept | {"measured": measured}
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess:
+def torchrun(*arguments: str, restarts: int = 0) -> subprocess.CompletedProcess:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
-               f"--master-port={port}", *arguments]
+               f"--master-port={port}", f"--max-restarts={restarts}", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -106,3 +107,36 @@ def test_alone_a_process_shares_with_nobody(own_results, no_data):
 def test_every_kind_of_objective_and_aim_is_held_against_one_process():
     kinds = {(run.aim, type(loop.objective(run))) for run in RUNS.values()}
     assert kinds == {(run.aim, type(loop.objective(run))) for run in studies.ALL.values() if run.trains}
+
+
+# One of two is killed in the middle of a training. Of those that are started again the first is late: all that the
+# other then finds in torchrun's store is what the first ones left
+KILLED = """
+import os, signal, sys, time
+from tadlib.training.fit import fit
+from tests.tadlib.test_processes import LONGER
+life, rank = os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"]
+def watch(progress):
+    if (life, rank) == ("0", "1") and progress.step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+if (life, rank) == ("1", "0"):
+    time.sleep(3)
+for place, watching in (("undisturbed", None), ("disturbed", watch)):
+    os.environ |= {"TAD_RESULTS": f"{sys.argv[1]}/{place}", "TAD_CHECKPOINTS": f"{sys.argv[1]}/{place}/checkpoints"}
+    fit(LONGER, watch=watching)
+print("life", life)
+"""
+LONGER = Run("longer", "aetad_very_small", epsilon=40, reading="observed", beta=0.1, noise=0.05,
+             **SMALL | {"steps": 12})
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_started_again_and_nothing_shows(own_results, no_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TAD_CHECKPOINT_SECONDS", "0")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    done = torchrun(str(script), str(tmp_path), restarts=1)
+    assert done.returncode == 0 and "life 1" in done.stdout and "life 0" not in done.stdout, done.stderr[-3000:]
+    one, other = ((tmp_path / place / "smoke" / "runs" / folder(LONGER).name / "weights.safetensors").read_bytes()
+                  for place in ("undisturbed", "disturbed"))
+    assert one == other
