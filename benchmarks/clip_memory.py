@@ -24,13 +24,16 @@ with Writer(path) as writer:
 """
 
 
-def peak(*arguments) -> float:
-    """MiB that this Python command needed at its peak. The children are asked one by one: their common peak only grows.
+def peak(*arguments, refused: int | None = None) -> float:
+    """MiB that this Python command needed at its peak; 0 where its exit code is `refused`.
 
+    The children are asked one by one: their common peak only grows.
     This process stays small, without torch: a child is also charged what its parent had when it was started.
     """
     child = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
+    if refused is not None and os.waitstatus_to_exitcode(status) == refused:
+        return 0
     if status:
         sys.exit(f"failed: {' '.join(map(str, arguments))}")
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

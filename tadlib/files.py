@@ -72,7 +72,7 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None,
             info = picture.info | info
             with suppress(Exception):  # sloppy EXIF says nothing of the pixels: take them as they lie
                 ImageOps.exif_transpose(picture, in_place=True)
-            return _rgb(prepare(picture)), info
+            return as_rgb(prepare(picture)), info
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except PermissionError:
@@ -117,21 +117,22 @@ def _refuse_numbers(picture: Image.Image, file: io.BytesIO | Path) -> None:
             raise ValueError(f"JPEG 2000 in colour with {(head[at] & 127) + 1} bits; save it as PNG or TIFF")
 
 
-def _rgb(picture: Image.Image) -> Array:
+def as_rgb(picture: Image.Image) -> Array:
     """A loaded picture of any mode as RGB: uint8 (H, W, 3); see read_image. Raises ValueError."""
     width, height = picture.size
-    out, rows, bright = np.empty((height, width, 3), np.uint8), max(1, STRIP // width), 0
+    out, rows, bright, dark = np.empty((height, width, 3), np.uint8), max(1, STRIP // width), 0, 0
     for top in range(0, height, rows):  # in strips: a whole copy in floats takes eight times the picture
         part = picture.crop((0, top, width, min(top + rows, height)))
         if part.mode == "F" or part.mode.startswith("I"):  # 16-bit grey comes as I;16 or I; floats are taken as [0, 1]
             grey = np.nan_to_num(np.asarray(part, dtype=np.float64)) * (255 if part.mode == "F" else 1 / 257)
             bright += int((grey > 255.5).sum()) * 2 - int((grey > 0).sum())
+            dark += int((grey < -25).sum()) * 4 - grey.size
             part = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
         if part.has_transparency_data:
             part = Image.alpha_composite(Image.new("RGBA", part.size, "white"), part.convert("RGBA"))
         out[top : top + rows] = np.asarray(part.convert("RGB"))
-    if picture.mode == "F" and bright > 0:  # highlights are; most of a picture is not
-        raise ValueError("floats far above 1: bring them to the range from 0 to 1")
+    if picture.mode == "F" and (bright > 0 or dark > 0):  # highlights are; most of a picture is not
+        raise ValueError(f"floats far {'above 1' if bright > 0 else 'below 0'}: bring them to the range from 0 to 1")
     return out
 
 

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pandas as pd
@@ -14,7 +16,15 @@ from tadlib import stored
 from tadlib.data import sets
 from tadlib.files import write_png
 from tadlib.pixels import to_array
+from tadlib.settings import ROOT
+from tadlib.tool import progress
 from workbook.scores import COLUMNS
+
+
+@pytest.fixture(autouse=True)
+def _no_signs_of_life(monkeypatch):
+    """What a command tells does not depend on how fast this machine is."""
+    monkeypatch.setattr(progress, "FIRST", 1e6)
 
 
 @pytest.fixture
@@ -105,3 +115,42 @@ def real_set():
         return sets.load(name)
 
     return load
+
+
+OFFLINE = """
+import importlib, pkgutil, socket, sys
+tried = []
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"):
+        tried.append((event, arguments))
+        raise OSError("no network here")
+
+sys.addaudithook(refuse)
+package, code, *arguments = sys.argv[1:]
+for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+main = importlib.import_module(package + ".__main__").main
+exec(code)
+assert not tried, tried
+try:
+    socket.create_connection(("127.0.0.1", 9))
+except OSError:
+    print(*tried)
+"""
+
+
+@pytest.fixture
+def offline():
+    """offline("tadlib", code, *arguments): every module of a package is loaded and the code, which has `main` and its
+    `arguments`, is done in a process that may open no connection; it fails where it tries to.
+    """
+
+    def run(package: str, code: str, *arguments: object) -> None:
+        done = subprocess.run([sys.executable, "-c", OFFLINE, package, code, *map(str, arguments)], capture_output=True,
+                              text=True, timeout=300, cwd=ROOT)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "socket.getaddrinfo" in done.stdout  # had one been opened, it would have been noticed
+
+    return run

@@ -22,6 +22,7 @@ from tadlib.settings import data_folder
 
 TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100")
 HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
+DEEP = "/**"  # ends the name of a folder of own images where the folders in it count too
 HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
 
 
@@ -29,6 +30,12 @@ HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
 def registry() -> dict[str, dict]:
     """What is known of each set, by name (sets.toml beside this file)."""
     return tomllib.loads((Path(__file__).parent / "sets.toml").read_text())
+
+
+class Images(dict[str, Tensor]):
+    """uint8 (3, H, W) by stem, and of a folder of own images what could not be read, a line each."""
+
+    broken: tuple[str, ...] = ()
 
 
 def is_registered(name: str) -> bool:
@@ -39,13 +46,15 @@ def is_registered(name: str) -> bool:
 def files(name: str) -> list[Path]:
     """The picture files of a set, of one of its folders ("Vid4/city") or of any other, sorted; empty if it is not here.
 
-    Frames of clips are in their natural order: hr2 before hr10.
+    Frames of clips are in their natural order: hr2 before hr10. Of own images those in the folder itself (see DEEP).
     """
     entry = registry().get(name, {})
     if "bundled" in entry:
         return [_inside_skimage() / f for f in entry["bundled"]]
-    folder = data_folder() / name if is_registered(name) else Path(name)
-    found = (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    folder = data_folder() / name if is_registered(name) else Path(name.removesuffix(DEEP))
+    deep = is_registered(name) or name.endswith(DEEP)
+    found = (f for f in folder.glob("**/*" if deep else "*") if f.suffix.lower() in SUFFIXES and not (
+        deep and f.is_dir()) and not any(part.startswith(".") for part in f.relative_to(folder).parts))
     return sorted(found, key=natural if is_clip(name) else None)
 
 
@@ -69,10 +78,10 @@ def here_or_sample(names: tuple[str, ...], stand_in: str = "Sample") -> tuple[st
 
 
 @functools.lru_cache(maxsize=8)
-def load(name: str) -> dict[str, Tensor]:
-    """All images of a set, uint8 (3, H, W) by file stem, kept in memory. Raises MissingData.
+def load(name: str) -> Images:
+    """All images of a set, kept in memory; of own images one that is broken stops none of the others.
 
-    `name` is a registered set or a folder of own images.
+    `name` is a registered set or a folder of own images. Raises MissingData, BadInput.
     """
     found = files(name)
     if not found:
@@ -84,14 +93,22 @@ def load(name: str) -> dict[str, Tensor]:
     if "pan" in entry:
         count, height, width, dy, dx = entry["pan"]
         frames = pan(_read(found[0]), count, (height, width), (dy, dx))
-        return {f"{n:04}": frame for n, frame in enumerate(frames)}
+        return Images({f"{n:04}": frame for n, frame in enumerate(frames)})
     crop = entry.get("crop", 1 << 30)
     folder = Path(os.path.commonpath([f.parent for f in found]))
     stems = [f.relative_to(folder).with_suffix("").as_posix() for f in found]
     twice = [stem for stem, count in Counter(stems).items() if count > 1]
     if twice:
         raise BadInput(f"{name}: two pictures there are named {twice[0]}; rename one")
-    return {stem: centre_crop(_read(f), crop) for stem, f in zip(stems, found, strict=True)}
+    images = Images()
+    for stem, file in zip(stems, found, strict=True):
+        try:
+            images[stem] = centre_crop(_read(file), crop)
+        except BadInput as error:
+            images.broken += (str(error),)
+    if images.broken and (is_registered(name) or not images):
+        raise BadInput(images.broken[0])
+    return images
 
 
 @functools.cache

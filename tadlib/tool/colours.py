@@ -6,18 +6,21 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
+from tadlib.files import as_rgb
+
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space -> the mode of a picture in it
 SAME = 2  # grey levels: a profile that moves none further is that of sRGB itself, and is left out
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
     """The picture in sRGB by its own profile, with its alpha; itself where it has none that fits, or sRGB's."""
-    deep = picture.mode == "F" or picture.mode.startswith("I")  # no profile is applied to more than 8 bits
-    if deep or not picture.info.get("icc_profile"):
+    if picture.mode == "F" or not picture.info.get("icc_profile"):
         return picture
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
         mode = MODES[own.profile.xcolor_space]
+        if picture.mode.startswith("I") and mode == "L":  # no profile is applied to more than 8 bits
+            picture = Image.fromarray(as_rgb(picture)[..., 0])
         if (mode == "CMYK") != (picture.mode == "CMYK") or (mode == "L" and picture.mode not in ("L", "LA", "1")):
             return picture
         transform = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")

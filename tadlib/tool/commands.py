@@ -4,22 +4,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from tadlib import __version__, settings
 from tadlib.errors import BadInput, tell
 from tadlib.tool import jobs
-
-if TYPE_CHECKING:
-    from tadlib.tool.codec import Codec
-    from tadlib.tool.pictures import Origin
-
 
 # Which extra of the package brings what the commands can do without
 EXTRAS = {"torch": "torch", "safetensors": "torch", "onnx": "export", "pandas": "workbook", "skimage": "workbook"}
@@ -57,9 +52,12 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", metavar="WHERE", help="of torch: " + settings.VARIABLES["TAD_DEVICE"])
         sub.add_argument("--skip-existing", action="store_true", help="leave alone what OUT has already (pictures "
                          "only)")
+        sub.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many pictures of a folder at once, a "
+                         "process of one thread each (pictures only; default: 1, with every core)")
         sub.add_argument("--recursive", action="store_true", help="folders in the folder count too")
         sub.add_argument("--fps", type=_fps, metavar="N", help="of a clip: frames a second, as 30 or 30000/1001, "
                          "whatever it says of itself")
+        sub.add_argument("--no-sound", action="store_true", help="of a clip: without its sound")
         if act is _downscale:
             sub.add_argument("--refine", type=int, default=0, metavar="STEPS", help="move the small image by so "
                              "many gradient steps towards what its decoder needs (default: 0; 3 to 30, see README)")
@@ -82,27 +80,34 @@ def parser() -> argparse.ArgumentParser:
                   "SLR: how close the small one is to an ordinary one; SHRB, SLRB: one half with an ordinary other)")
     sub.add_argument("--model", metavar="NAME", required=True)
     sub.add_argument("--set", metavar="SET", help="a registered set or a folder (default: Sample, or SampleClip)")
+    sub.add_argument("--recursive", action="store_true", help="folders in the folder count too")
     sub.add_argument("--json", action="store_true", help="as JSON: the images and their means")
     sub.add_argument("--channel", default="8bit", help='what happens to the small image: "jpeg:90", "noise:0.05", ...')
     return whole
 
 
-def _fps(text: str) -> Fraction:
-    number = Fraction(text).limit_denominator(1001)
-    if not 0 < number <= 1000:
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
         raise ValueError
     return number
 
 
-def _downscale(options: argparse.Namespace) -> int:
-    from tadlib.tool.codec import Codec
-    from tadlib.tool.pictures import How, check, downscale_file
-    from tadlib.tool.video import Wish, clips, downscale_clip, is_video
+def _fps(text: str) -> Fraction:
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6}|/[1-9][0-9]{0,3})?", text):
+        number = Fraction(text).limit_denominator(1001)
+        if 0 < number <= 1000:
+            return number
+    raise argparse.ArgumentTypeError("frames a second, up to 1000, as 30 or 23.976 or 30000/1001")
 
-    how = How(options.refine, options.likeness, options.channel, options.keep_location)
-    check(how)
-    codec = Codec.find(options.model, options.scale, task=options.task, backend=options.backend)
-    wish = Wish(options.fps, options.keep_broken)
+
+def _downscale(options: argparse.Namespace) -> int:
+    from tadlib.tool.video import Wish, clips, downscale_clip, is_video
+    from tadlib.tool.work import Down
+
+    work = Down(options)
+    codec, how = work.codec, work.how
+    wish = Wish(options.fps, options.keep_broken, not options.no_sound, work.notes)
     films = clips(options.input, options.output, options.recursive)
     if films:
         code = jobs.each_clip(films, lambda i, o: downscale_clip(codec, i, o, how, wish), options)
@@ -112,53 +117,34 @@ def _downscale(options: argparse.Namespace) -> int:
         print(f"{count} frames written to {options.output}")
         code = 0
     else:
-        jpeg = how.channel.startswith("jpeg") and "+" not in how.channel
-        code = jobs.each(options, lambda i, o: downscale_file(codec, i, o, how), wish.notes, jpeg)
-    for note in wish.notes:
+        code = jobs.each(options, work, jpeg=how.channel.startswith("jpeg") and "+" not in how.channel)
+    for note in work.notes:
         tell(note)
     return code
 
 
 def _upscale(options: argparse.Namespace) -> int:
-    from functools import cache, partial
-
-    from tadlib.tool.codec import Codec
-    from tadlib.tool.pictures import upscale_file
     from tadlib.tool.video import Wish, clips_back, first_origin, is_video, upscale_clip
+    from tadlib.tool.work import Up
 
-    find = cache(partial(Codec.find, task=options.task, backend=options.backend))
-    chosen = find(options.model, options.scale) if options.model else None
-    wish = Wish(options.fps)
-    notes = wish.notes  # each is told once, and at the end: an error is one line
-
-    def codec_for(origin: Origin | None) -> Codec:
-        for option, said in (("model", origin and origin.model), ("scale", origin and origin.scale)):
-            given = getattr(options, option)
-            if given and said and given != said:
-                raise BadInput(f"--{option} {given}, but the picture says that it was made by {option} {said}")
-        if chosen:
-            return chosen
-        if origin is None:
-            codec = find(None, options.scale)
-            notes[f"the picture does not say (any more) what made it: taken as one by {codec.name}, see --model"] = None
-            return codec
-        return find(origin.model, origin.scale)
+    work = Up(options)
+    wish = Wish(options.fps, sound=not options.no_sound, notes=work.notes)
 
     def looks_around() -> bool:
         try:
-            return options.input.is_dir() and codec_for(first_origin(options.input)).frames > 1
+            return options.input.is_dir() and work.codec_for(first_origin(options.input)).frames > 1
         except BadInput:  # in a folder of pictures one that is bad is told, and stops none of the others
             return False
 
     films = [] if is_video(options.output) or options.recursive else clips_back(options.input, options.output)
     if films:
-        code = jobs.each_clip(films, lambda i, o: upscale_clip(codec_for, i, o, wish), options)
+        code = jobs.each_clip(films, lambda i, o: upscale_clip(work.codec_for, i, o, wish), options)
     elif is_video(options.input) or is_video(options.output) or looks_around():
-        print(f"{upscale_clip(codec_for, options.input, options.output, wish)} frames written to {options.output}")
+        print(f"{upscale_clip(work.codec_for, options.input, options.output, wish)} frames written to {options.output}")
         code = 0
     else:
-        code = jobs.each(options, lambda i, o: upscale_file(codec_for, i, o), notes)
-    for note in notes:
+        code = jobs.each(options, work)
+    for note in work.notes:  # each is told once, and at the end: an error is one line
         tell(note)
     return code
 
@@ -167,7 +153,7 @@ def _models(options: argparse.Namespace) -> None:
     from tadlib.tool import models
 
     sets = ("Set5", "Set14", "Sample")
-    heads = ["model", "network", "scale", "params", "steps", *(f"{name} RGB dB" for name in sets)]
+    heads = ["model", "scale", "params", "MAC/px down", "up", "steps", *(f"{name} RGB dB" for name in sets), "what for"]
     found = [models.facts(name) for name in models.names()]
     if options.json:
         print(json.dumps(found, indent=1))
@@ -175,25 +161,39 @@ def _models(options: argparse.Namespace) -> None:
     rows = []
     for said in found:
         means = said.get("psnr_rgb", {})
-        rows.append([said["model"], said.get("network", ""), f"x{said['scale']}" if "scale" in said else "",
-                     f"{said['params']:,}" if "params" in said else "", str(said.get("steps", "")),
-                     *(f"{means[s]:.2f}" if s in means else "" for s in sets)])
+        rows.append([said["model"], f"x{said['scale']}" if "scale" in said else "",
+                     f"{said['params']:,}" if "params" in said else "",
+                     *(f"{count:,.0f}" for count in said.get("multiply_adds", ())),
+                     *[""] * (2 - len(said.get("multiply_adds", ()))), str(said.get("steps", "")),
+                     *(f"{means[s]:.2f}" if s in means else "" for s in sets), said.get("for", "")])
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in [heads, *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     from tadlib.channel import Channel
-    from tadlib.data.sets import load
+    from tadlib.data import sets
     from tadlib.evaluation.protocol import means, score
     from tadlib.tool import models
+    from tadlib.tool.pictures import left_out
 
     channel = str(Channel.parse(options.channel))
     trained = models.find(options.model)
     network, scale = trained.network(), trained.run.scale
     name = options.set or ("SampleClip" if network.head.frames > 1 else "Sample")
-    rows = score(network, load(name), scale, trained.run.guide, (channel,))
+    own = Path(name).is_dir() and not sets.is_registered(name)
+    others = left_out(Path(name), None, options.recursive) if own else ""
+    wanted = f"{Path(name)}{sets.DEEP}" if own and options.recursive else name
+    if own and not sets.files(wanted):
+        raise BadInput(f"{name}: holds no picture{others and f' ({others})'}")
+    images = sets.load(wanted)
+    bad = [*images.broken, *(f"{stem}: smaller than the scale of {scale}, it cannot be scored"
+                             for stem, image in images.items() if min(image.shape[-2:]) < scale)]
+    usable = {stem: image for stem, image in images.items() if min(image.shape[-2:]) >= scale}
+    if bad and (network.head.frames > 1 or not usable):  # of a clip no frame may be missing
+        raise BadInput(bad[0])
+    rows = score(network, usable, scale, trained.run.guide, (channel,))
     shown = rows.drop(columns=["sigma", "channel"])
     facts = {"run": options.model, "model": options.model, "params": network.parameters_count, "scale": scale,
              "set": name}
@@ -201,10 +201,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         both = {"images": shown, "mean": mean}
         print(json.dumps({key: json.loads(table.to_json(orient="records")) for key, table in both.items()}, indent=1))
-        return
-    print(shown.round(3).to_string(index=False))
-    print("\nmean")
-    print(mean.round(3).to_string(index=False))
+    else:
+        print(f"{shown.round(3).to_string(index=False)}\n\nmean\n{mean.round(3).to_string(index=False)}")
+    if others:
+        tell(f"{name}: left out: {others}")
+    for line in bad:
+        tell(line)
+    return 2 if bad else 0
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -245,14 +248,17 @@ def guarded(act: Callable[[], int | None], name: str, interrupted: str = "interr
 
 def _end(number: int, frame: FrameType | None) -> None:
     """What SIGINT, SIGTERM and SIGHUP do: an exception, but where a library is half loaded, which makes it anything."""
-    at = frame
+    at, heard = frame, False
     while at:
         if at.f_code.co_filename.startswith("<frozen importlib"):  # nothing is written yet
             tell("interrupted")
             os._exit(128 + number)
+        heard = heard or at.f_code is guarded.__code__
         at = at.f_back
-    if number == signal.SIGINT:
+    if number == signal.SIGINT and heard:
         raise KeyboardInterrupt
+    if number == signal.SIGINT:  # before the command begins or after it has ended
+        tell("interrupted")
     sys.exit(128 + number)
 
 

@@ -1,11 +1,11 @@
-"""One video file: its frames as they are meant to be seen, when, and a new one of frames.
+"""One video file: its frames as they are meant to be seen, when, and a new one of frames (and of sound: sound.py).
 
-Sound is left out. What a container says is believed where it can be: sizes within the budget, times that rise.
+What a container says is believed where it can be: sizes within the budget, times that rise.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -18,6 +18,8 @@ from tadlib.files import MAX_PIXELS, Array, replacing
 
 if TYPE_CHECKING:
     import av
+
+    from tadlib.tool.sound import Sound
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}  # what is written
 # What is opened as a clip, as FFmpeg calls it; others may read further files or start devices
@@ -35,6 +37,7 @@ class Shown(NamedTuple):
     image: Array  # uint8 (H, W, 3)
     time: Fraction | None = None  # seconds after the first; None: nobody says
     aspect: Fraction | None = None  # width of a pixel by its height, where it is no square
+    at: Fraction | None = None  # seconds on the container's clock
 
 
 def load_av() -> Any:
@@ -46,24 +49,37 @@ def load_av() -> Any:
     return av
 
 
+def container_of(path: Path) -> av.container.InputContainer:
+    """Raises av.FFmpegError."""
+    # of these demuxers and from files alone, whatever the name says: others read what a file names (concat, HLS)
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
+    # absolute: "a:b.mp4" would be of a protocol "a"
+    return load_av().open(str(path.absolute()), container_options=options, metadata_errors="replace")
+
+
+@contextmanager
+def opened_file(path: Path, kind: str = "a video") -> Iterator[av.container.InputContainer]:
+    """A file of pictures or sound; what goes wrong while it is open is BadInput."""
+    try:
+        with container_of(path) as container:
+            yield container
+    except load_av().FFmpegError as error:
+        raise BadInput(f"{path}: cannot be read as {kind} ({error.strerror})") from None
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[av.VideoStream]:
     """A file's video stream, FFmpeg's best where there are several; what goes wrong while it is open is BadInput."""
-    av = load_av()
-    try:
-        # of these demuxers and from files alone, whatever the name says: others read what a file names (concat, HLS)
-        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
-        # absolute: "a:b.mp4" would be of a protocol "a"
-        with av.open(str(path.absolute()), container_options=options, metadata_errors="replace") as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                raise BadInput(f"{path}: holds no moving picture")
-            if stream.width * stream.height > MAX_PIXELS:
-                raise BadInput(f"{path}: frames of more than {MAX_PIXELS:,} pixels")
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # where they grow later
-            yield stream
-    except av.FFmpegError as error:
-        raise BadInput(f"{path}: cannot be read as a video ({error.strerror})") from None
+    with opened_file(path) as container:
+        stream = cast("av.VideoStream | None", container.streams.best("video"))
+        if stream is None:
+            raise BadInput(f"{path}: holds no moving picture")
+        if stream.codec_context is None:
+            raise BadInput(f"{path}: cannot be read as a video (its pictures are of an unknown kind)")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise BadInput(f"{path}: frames of more than {MAX_PIXELS:,} pixels")
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # where they grow later
+        yield stream
 
 
 def rate_of(stream: av.VideoStream) -> Fraction:
@@ -76,7 +92,7 @@ def decoded(path: Path, keep_broken: bool = False, notes: dict[str, None] | None
     """A video file's frames, turned upright. Raises BadInput: no video, no frame, one of another size, a film that
     breaks off; with `keep_broken` the frames before that are given, and `notes` says so.
     """
-    number, notes, cut = 0, {} if notes is None else notes, path.is_file() and _is_cut(path)
+    number, notes, cut = 0, {} if notes is None else notes, path.is_file() and is_cut(path)
     if cut and not keep_broken:
         raise BadInput(f"{path}: breaks off: it is shorter than its container says (see --keep-broken)")
     with opened(path) as stream:
@@ -116,17 +132,17 @@ def _shown(path: Path, stream: av.VideoStream, notes: dict[str, None]) -> Iterat
             size = image.shape
             if number == 0:
                 _note(frame, path, notes)
-            time = None
+            time = at = None
             if frame.pts is not None and frame.time_base:
-                first = frame.pts * frame.time_base if number == 0 else first
-                time = frame.pts * frame.time_base - first
-                time = time if number == 0 or time > last else None
+                at = frame.pts * frame.time_base
+                first = at if number == 0 else first
+                time = at - first if number == 0 or at - first > last else None
             now = last + bool(number) / rate if time is None else time
             pause, last = max(pause, now - last), now
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             aspect = 1 / aspect if turned and aspect else aspect
             number += 1
-            yield Shown(image, time, aspect if aspect not in (0, 1) else None)
+            yield Shown(image, time, aspect if aspect not in (0, 1) else None, at)
     if size is None:
         raise BadInput(f"{path}: holds no frame")
     start, duration = (Fraction(n or 0, 10**6) for n in (container.start_time, container.duration))
@@ -172,7 +188,7 @@ def _upright(image: Array, frame: av.VideoFrame) -> tuple[Array, bool]:
     return image[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1], turned
 
 
-def _is_cut(path: Path) -> bool:
+def is_cut(path: Path) -> bool:
     """Whether a file ends before its own frame (Matroska, RIFF, transport stream) says."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -199,7 +215,7 @@ def _number(data: bytes, at: int) -> tuple[int | None, int]:
 
 
 @contextmanager
-def video_file(path: Path, rate: Fraction, aspect: Fraction | None) -> Iterator[Callable]:
+def video_file(path: Path, rate: Fraction, aspect: Fraction | None, sound: Sound | None) -> Iterator[Callable]:
     """put(number, image, text, time) for a new video file, whole or not at all. Raises BadInput."""
     if path.suffix.lower() not in CONTAINERS:
         raise BadInput(f"{path}: a video is written as one of {', '.join(CONTAINERS)}")
@@ -209,7 +225,8 @@ def video_file(path: Path, rate: Fraction, aspect: Fraction | None) -> Iterator[
     last = -1
     with replacing(path) as temporary:
         try:
-            with av.open(str(temporary), "w", format=CONTAINERS[path.suffix.lower()]) as container:
+            with (av.open(str(temporary), "w", format=CONTAINERS[path.suffix.lower()]) as container,
+                  sound.follow(container) if sound else nullcontext(lambda until: None) as hear):
                 stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "bf": "0"})
                 # no B-frames: with frames of unequal length MP4 would get their sum wrong
                 stream.codec_context.time_base = stream.time_base = tick
@@ -227,11 +244,14 @@ def video_file(path: Path, rate: Fraction, aspect: Fraction | None) -> Iterator[
                     array = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
                     frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
-                    last = max(last + 1, round((number / rate if time is None else time) / tick))
+                    now = (number / rate if time is None else time) + (sound.shift if sound else 0)
+                    last = max(last + 1, round(now / tick))
                     frame.pts, frame.time_base, frame.duration = last, tick, round(1 / rate / tick)
                     container.mux(stream.encode(frame))
+                    hear(now)
 
                 yield put
                 container.mux(stream.encode())  # what the encoder still holds
+                hear(None)
         except av.FFmpegError as error:
             raise BadInput(f"{path}: cannot be written ({error.strerror})") from None

@@ -30,6 +30,8 @@ RATE = re.compile(r"[1-9][0-9]{0,6}(/[1-9][0-9]{0,3})?")  # frames a second, as 
 ASPECT = re.compile(r"[1-9][0-9]{0,4}(/[1-9][0-9]{0,4})?")
 TIME = re.compile(r"(0|[1-9][0-9]{0,15})(/[1-9][0-9]{0,11})?")
 LATEST = 10**6  # seconds: no clip is longer
+SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}")  # a file beside the frames: its name leads nowhere else
+FACTS = {"rate": RATE, "time": TIME, "aspect": ASPECT, "sound": SOUND, "lead": TIME}  # of a clip's frame
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class Origin:
     rate: str | None = None  # of a clip's frame: frames a second, see RATE
     time: str | None = None  # when it is shown, in seconds after the first, where that is not its turn
     aspect: str | None = None  # width of a pixel by its height, where it is no square
+    sound: str | None = None  # of a clip with sound: the file beside the frames that holds it
+    lead: str | None = None  # seconds from that file's beginning to the first frame
 
     def chunk(self) -> dict[str, str]:
         height, width = self.size or (0, 0)
-        more = {"rate": self.rate, "time": self.time, "aspect": self.aspect}
+        more = {name: getattr(self, name) for name in FACTS}
         facts = {"model": self.model, "scale": self.scale, "size": [width, height]}
         return {CHUNK: json.dumps(facts | {k: v for k, v in more.items() if v})}
 
@@ -59,10 +63,9 @@ class Origin:
             return None
         if origin.scale <= 0:
             return None
-        rate, time, aspect = (said if form.fullmatch(said := str(facts.get(name))) else None
-                              for name, form in (("rate", RATE), ("time", TIME), ("aspect", ASPECT)))
-        time = time if time and Fraction(time) <= LATEST else None
-        origin = replace(origin, rate=rate, time=time, aspect=aspect)
+        more = {name: said for name, form in FACTS.items() if isinstance(said := facts.get(name), str)
+                and form.fullmatch(said) and not (form is TIME and Fraction(said) > LATEST)}
+        origin = Origin(origin.model, origin.scale, None, **more)
         try:
             width, height = (int(n) for n in facts["size"])
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -86,7 +89,7 @@ class How:
 
 def check(how: How) -> None:
     """Raises BadInput for what cannot be done, before anything is."""
-    if how.refine or how.channel != How.channel:
+    if how.channel != How.channel:
         from tadlib.channel import Channel  # here: it takes torch
 
         if Channel.parse(how.channel).cycles > 1:
@@ -213,11 +216,15 @@ def inside(source: Path, target: Path, suffixes: Collection[str] = PICTURES) -> 
     return sorted(found, key=natural)
 
 
-def left_out(source: Path, target: Path, recursive: bool) -> str:
-    """What of a folder is no picture, in words: "2 .heic, 1 folders (see --recursive)"; "" where there is nothing."""
+def left_out(source: Path, target: Path | None, recursive: bool) -> str:
+    """What of a folder is no picture, in words: "2 .heic, 1 folders (see --recursive)"; "" where there is nothing.
+
+    The results' folder is not counted, nor what is hidden.
+    """
     others: Counter[str] = Counter()
     for file in source.rglob("*") if recursive else source.iterdir():
-        if file.name.startswith(".") or file.suffix.lower() in PICTURES or target in (file, *file.parents):
+        if file.suffix.lower() in PICTURES or target in (file, *file.parents) or any(
+                part.startswith(".") for part in file.relative_to(source).parts):
             continue
         if file.is_dir():
             others["folders (see --recursive)"] += not recursive

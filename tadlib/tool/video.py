@@ -2,16 +2,12 @@
 
 A clip is never in memory as a whole: frames come one after another, and a Writer takes them so. What a video file says
 of its frames (how many a second, when each is shown, how wide its pixels are) travels in the text chunks of the small
-frames. Sound is left out.
+frames, its sound as a file beside them.
 """
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from tadlib.errors import BadInput
-from tadlib.files import LEFT, SUFFIXES, Array, natural, picture_files, read_picture, save_png
+from tadlib.files import Array, natural, picture_files, read_picture
+from tadlib.tool.claim import new_folder
 from tadlib.tool.codec import Codec
 from tadlib.tool.colours import to_srgb
 from tadlib.tool.films import CONTAINERS, FOLDER_RATE, Shown, decoded, opened, rate_of, video_file
 from tadlib.tool.pictures import CodecFor, How, Origin, check_folder, chosen, inside, received, result_size
 from tadlib.tool.progress import watched
+from tadlib.tool.sound import NAME, Sound, believed, put_beside
 
 VIDEO_SUFFIXES = {*CONTAINERS, ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv",
                   ".y4m", ".vob", ".mxf", ".f4v", ".m2v", ".asf", ".nut"}
@@ -39,6 +37,7 @@ class Wish:
 
     fps: Fraction | None = None  # instead of what the source says
     keep_broken: bool = False  # the frames before a film breaks off
+    sound: bool = True
     notes: dict[str, None] = field(default_factory=dict)
 
 
@@ -113,11 +112,12 @@ class Writer:
     refused. Raises BadInput.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction = FOLDER_RATE, aspect: Fraction | None = None):
-        self.opened = video_file(Path(path), rate, aspect) if is_video(path) else _folder(Path(path))
+    def __init__(self, path: str | Path, rate: Fraction = FOLDER_RATE, aspect: Fraction | None = None,
+                 sound: Sound | None = None):
+        self.opened = video_file(Path(path), rate, aspect, sound) if is_video(path) else new_folder(Path(path))
         self.count = 0
         self.size: tuple[int, int] | None = None
-        self.put: Callable | None = None
+        self.put: Any = None
 
     def __enter__(self) -> Writer:
         return self
@@ -132,9 +132,13 @@ class Writer:
         `text` goes into a PNG, and into no video; `time`, in seconds after the first frame, into a video alone.
         """
         self.size = _same(self.size, image, f"frame {self.count}")
-        self.put = self.put or self.opened.__enter__()  # not before: a source that cannot be read leaves no trace
-        self.put(self.count, image, text, time)
+        self.begin()(self.count, image, text, time)
         self.count += 1
+
+    def begin(self) -> Any:
+        """Claim the path. What puts a frame there: put(number, image, text, time), and for a folder put.place."""
+        self.put = self.put or self.opened.__enter__()  # not before: a source that cannot be read leaves no trace
+        return self.put
 
 
 def _same(size: tuple[int, int] | None, frame: Array, name: str) -> tuple[int, int]:
@@ -144,66 +148,26 @@ def _same(size: tuple[int, int] | None, frame: Array, name: str) -> tuple[int, i
     return h, w
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[Callable]:
-    if path.is_file() or path.suffix.lower() in SUFFIXES:
-        raise BadInput(f"{path}: frames go into a folder; give the name of one")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # inside where there is a folder: it may be the current one, or another disk, and stays what it is
-        place = path if path.is_dir() else path.parent
-        with _claimed(place / f".{path.name[:50]}{LEFT}", path) as outer:
-            if path.is_dir() and any(file != outer for file in path.iterdir()):
-                raise BadInput(f"{path}: holds something already; frames go into a new or an empty folder")
-            inner = outer / "frames"
-            inner.mkdir()
-            yield lambda number, image, text, time: save_png(inner / f"{number:06}.png", image, text)
-            if place == path:
-                for file in sorted(inner.iterdir()):
-                    file.rename(path / file.name)
-            else:
-                inner.rename(path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-@contextmanager
-def _claimed(outer: Path, path: Path) -> Iterator[Path]:
-    """The hidden folder in which frames for `path` wait: of one process alone, without what a killed one left."""
-    outer.mkdir(exist_ok=True)
-    handle = os.open(outer, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.fstat(handle).st_ino == outer.stat().st_ino  # else its owner has just taken it away
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
-            raise BadInput(f"{path}: another process is writing its frames there")
-        shutil.rmtree(outer / "frames", ignore_errors=True)
-        try:
-            yield outer
-        finally:
-            shutil.rmtree(outer, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
 def downscale_clip(codec: Codec, source: Path, target: Path, how: How = How(), wish: Wish = Wish()  # noqa: B008
                    ) -> int:
     """A video file (or a folder of frames) -> a folder of small (or grey) PNG frames; how many. Raises BadInput.
 
     One frame at a time is in memory; to be refined for a decoder of several, TOGETHER and their neighbours. Each
-    carries its text chunk, and in it the clip's frames a second, and when it is shown where that is not its turn.
+    carries its text chunk, and in it the clip's frames a second, and when it is shown where that is not its turn. A
+    video file's sound lies beside them.
     """
     if is_video(target):
         raise BadInput(f"{target}: the small frames must stay exact, in a video file they do not; give a folder")
     second = wish.fps or (rate(source) if source.is_file() else None)  # frames in it
     around = codec.frames // 2 if how.refine else 0
     beside: deque[Shown] = deque()  # what is said of the frames that are not written yet, without their pixels
+    sound: Sound | None = None
 
     def images() -> Iterator[Array]:
-        for one in shown(source, wish):
+        nonlocal sound
+        for number, one in enumerate(shown(source, wish)):
+            if number == 0 and source.is_file() and _fits(source, str(rate(source)), wish):
+                sound = put_beside(source, writer.begin().place / NAME, one.at or Fraction(0), wish.keep_broken)
             beside.append(one._replace(image=np.empty(0)))
             yield one.image
 
@@ -211,10 +175,11 @@ def downscale_clip(codec: Codec, source: Path, target: Path, how: How = How(), w
         for clip, own in parts(_watched(images(), source), TOGETHER if around else 1, around):
             small = codec.downscale_clip(clip, how.refine, how.likeness, how.channel)[own]
             for image, codes in zip(clip[own], small, strict=True):
-                _, time, aspect = beside.popleft()
+                _, time, aspect, _ = beside.popleft()
                 late = second and time is not None and abs(time - writer.count / second) > TOLERANCE
                 origin = Origin(codec.name, codec.scale, image.shape[:2], str(second) if second else None,
-                                str(time) if late and not wish.fps else None, str(aspect) if aspect else None)
+                                str(time) if late and not wish.fps else None, str(aspect) if aspect else None,
+                                NAME if sound else None, str(sound.lead) if sound and sound.lead else None)
                 writer.write(codes, origin.chunk())
     return writer.count
 
@@ -226,7 +191,7 @@ def parts(clip: Iterable[Array], count: int, around: int) -> Iterator[tuple[Arra
     for frame in clip:
         held.append(frame)
         if len(held) == first + count + around:
-            yield np.stack(held), slice(first, first + count)
+            yield held[0][None] if len(held) == 1 else np.stack(held), slice(first, first + count)
             held = held[count - around + first :] if around else []
             first = around
     if len(held) > first:
@@ -237,7 +202,7 @@ def upscale_clip(codec_for: CodecFor, source: Path, target: Path, wish: Wish = W
     """A folder of small (or grey) PNG frames -> a video file, or a folder of PNG frames; how many. Raises BadInput.
 
     The first frame's text chunk decides for all; one that says otherwise is refused. As many frames are in memory as
-    the decoder looks at. A video file shows each when its chunk says.
+    the decoder looks at. A video file shows each when its chunk says, with the sound that it names.
     """
     if source.is_file():
         raise BadInput(f"{source}: a clip comes back from its folder of small PNG frames, for a video file is lossy")
@@ -257,12 +222,23 @@ def upscale_clip(codec_for: CodecFor, source: Path, target: Path, wish: Wish = W
     if is_video(target) and not said:
         wish.notes[f"{FOLDER_RATE} frames a second, for the frames do not say how many: see --fps"] = None
     aspect = Fraction(origin.aspect) if origin and origin.aspect else None
-    with Writer(target, said or FOLDER_RATE, aspect) as writer:
+    sound = None
+    if is_video(target) and origin and origin.sound and _fits(source, origin.rate, wish):
+        sound = believed(source, origin.sound, Fraction(origin.lead or 0), target)
+    with Writer(target, said or FOLDER_RATE, aspect, sound) as writer:
         for codes in _watched(windows(arrived(), codec.frames), source):
             size = result_size(codec, origin, codes[0], source)
             big = codec.upscale(codes if codec.frames > 1 else codes[0], size)
             writer.write(big, time=Fraction(time) if (time := times.popleft()) else None)
     return writer.count
+
+
+def _fits(source: Path, rate: str | None, wish: Wish) -> bool:
+    """Whether a clip's sound is wanted, and in step with frames at the rate that is asked for; else that is noted."""
+    if wish.sound and wish.fps and str(wish.fps) != rate:
+        wish.notes[f"{source}: without its sound, which would not be in step at --fps {wish.fps}"] = None
+        return False
+    return wish.sound
 
 
 def first_origin(folder: Path) -> Origin | None:

@@ -135,6 +135,8 @@ def _train(run: Run, target: Path, quiet: bool, watch: Callable[[Progress], None
     every, _ = settings.checkpoint_seconds(), settings.until()  # a bad value is told before the first step
     patches = (ClipPatches if run.net.head.frames > 1 else Patches)(run.train, run.patch)
     for name in run.train:
+        for line in sets.load(name).broken:
+            print(f"{run.name}: {line}")
         if small := len(sets.load(name)) - _large(run, name):
             print(f"{run.name}: {small} images of {name} are too small for patches of {run.patch} pixels")
     trainer = Trainer(run, begin(run))

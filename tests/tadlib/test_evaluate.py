@@ -1,6 +1,11 @@
 """The command evaluate: scores of a model on own images, and their mean."""
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
 from tadlib.__main__ import main
 
 
@@ -21,3 +26,58 @@ def test_what_cannot_be_evaluated_is_one_line(write_set, photo, capsys):
         assert main(["evaluate", *options]) == 2
         line, = capsys.readouterr().err.splitlines()
         assert line.startswith(f"tadlib: {reason}")
+
+
+@pytest.fixture
+def folder(write_set, photo) -> Path:
+    """Two good pictures, one of them in a folder below; a broken one, one too small, and what is none."""
+    own = Path(write_set("own", {"good": photo, "below/deep": photo, ".hidden/no": photo, "small": photo[:, :3]}))
+    (own / "broken.png").write_text("no picture")
+    for name in ("a.heic", "b.HEIC", "below/c.txt", "notes"):
+        (own / name).write_text("no picture of ours")
+    return own
+
+
+@pytest.mark.parametrize("command", ["evaluate", "evaluate --json", "evaluate --recursive", "downscale",
+                                     "downscale --recursive"])
+def test_one_rule_for_folders_whatever_is_done_with_them(folder, capsys, command):
+    name, *options = command.split()
+    deep = "--recursive" in options
+    given = (["--set", str(folder)] if name == "evaluate" else [str(folder), str(folder.parent / "out")])
+    assert main([name, *given, "--model", "bicubic", *options]) == 2
+    printed, told = capsys.readouterr()
+    others = f"2 .heic, {'1 .txt' if deep else '1 folders (see --recursive)'}, 1 without a suffix"
+    broken = f"tadlib: {folder}/broken.png: cannot be read (not an image"
+    if name == "downscale":  # what is too small for a score can be made small all the same
+        good = {"good.png", "small.png", "below/deep.png"} if deep else {"good.png", "small.png"}
+        out = folder.parent / "out"
+        assert {f.relative_to(out).as_posix() for f in out.rglob("*.png")} == good
+        assert printed == f"{len(good)} of {len(good) + 1} images written to {out}; left out: {others}\n"
+        assert told.startswith(broken) and told.count("\n") == 1
+        return
+    first, second, third = told.splitlines()
+    assert first == f"tadlib: {folder}: left out: {others}" and second.startswith(broken)
+    assert third == "tadlib: small: smaller than the scale of 4, it cannot be scored"
+    if "--json" in options:
+        assert {row["image"] for row in json.loads(printed)["images"]} == {"good"}
+    else:
+        assert ("below/deep" in printed) == deep and "good" in printed and "small" not in printed
+
+
+def test_a_folder_without_a_picture_that_can_be_scored_is_one_line(write_set, photo, capsys):
+    small = write_set("small", {"a": photo[:, :3], "b": photo[:, :2]})
+    Path(write_set("void", {})).mkdir()
+    Path(write_set("void", {}), "a.heic").write_text("no picture of ours")
+    for name, line in ((small, "a: smaller than the scale of 4"), (small[:-5] + "void", "holds no picture (1 .heic)"),
+                       (small + "/none", "none: not here (no such set or folder)")):
+        assert main(["evaluate", "--model", "bicubic", "--set", name]) == 2
+        printed, told = capsys.readouterr()
+        assert line in told and told.count("\n") == 1 and printed == ""
+
+
+def test_of_a_clip_no_frame_may_be_missing(write_set, photo, capsys):
+    clip = write_set("clip", {f"{n}": photo for n in range(3)})
+    Path(clip, "1.png").write_text("no picture")
+    assert main(["evaluate", "--model", "joint_x4", "--set", clip]) == 2
+    printed, told = capsys.readouterr()
+    assert told.startswith(f"tadlib: {clip}/1.png: cannot be read") and told.count("\n") == 1 and printed == ""

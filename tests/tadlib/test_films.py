@@ -131,14 +131,20 @@ def test_all_eight_ways_to_hold_a_camera_come_upright(tmp_path, matrix):
     assert one.aspect == (Fraction(3, 4) if matrix[1] else Fraction(4, 3))
 
 
-def test_of_several_streams_ffmpegs_best_is_taken(tmp_path):
+STREAMS = {"a picture first": ((32, 1), (64, 8)), "a picture last": ((64, 8), (32, 1)),
+           "of one size": ((64, 1), (64, 8)), "three": ((32, 1), (64, 8), (48, 1)),
+           "a large picture": ((128, 1), (64, 8))}
+
+
+@pytest.mark.parametrize("what", STREAMS)
+def test_of_several_streams_the_film_is_taken_and_not_a_picture(tmp_path, what):
     with av.open(str(tmp_path / "clip.mkv"), "w") as container:
-        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
-        for stream, images in zip(streams, ([scene(32, 32)], CLIP), strict=True):
-            stream.height, stream.width = images[0].shape[:2]
-            stream.pix_fmt = "yuv420p"
-        for stream, images in zip(streams, ([scene(32, 32)], CLIP), strict=True):
-            for image in images:
+        streams = [container.add_stream("libx264", rate=25) for _ in STREAMS[what]]
+        for stream, (side, _) in zip(streams, STREAMS[what], strict=True):
+            stream.height, stream.width, stream.pix_fmt = side, side * 3 // 2, "yuv420p"
+        for stream, (side, count) in zip(streams, STREAMS[what], strict=True):
+            for t in range(count):
+                image = scene(side, side * 3 // 2, t)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
     assert [image.shape for image in frames(tmp_path / "clip.mkv")] == [(64, 96, 3)] * 8

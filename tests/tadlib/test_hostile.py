@@ -341,7 +341,6 @@ BAD = {  # command -> how the one line begins, after "tadlib: "
     "evaluate --model nonesuch": "no model 'nonesuch'; there are: ",
     "evaluate --model bicubic --set Set99": "Set99: not here (no such set or folder)\n",
     "evaluate --model bicubic --set good.png": "good.png: not here (no such set or folder)\n",
-    "evaluate --model bicubic --set bad_set": f"bad_set/b.png: {UNKNOWN}",
     "evaluate --model bicubic --set tiny_set": "a: smaller than the scale of 4",
     "evaluate --model bicubic --set SampleCrop --channel fog": "channel stage 'fog': ",
     "evaluate --model bicubic --set SampleCrop --channel ''": "channel stage '': ",
@@ -407,9 +406,17 @@ showpage
 """
 
 
-def test_a_program_in_a_pictures_clothes_is_one_line_alone_and_in_a_folder(here, monkeypatch, capfd):
+PROGRAMS = {  # what readers start programs for, or follow to other files
+    "EPS": POSTSCRIPT, "PDF": b"%PDF-1.4\n1 0 obj<</OpenAction<</S/Launch/F(sh)>>>>endobj\n",
+    "DOS EPS": b"\xc5\xd0\xd3\xc6" + struct.pack("<7I", 32, len(POSTSCRIPT), 0, 0, 0, 0, 0) + POSTSCRIPT,
+    "WMF": b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<4hHI", 0, 0, 40, 40, 96, 0) + bytes(99),
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'}
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_program_in_a_pictures_clothes_is_one_line_alone_and_in_a_folder(here, monkeypatch, capfd, kind):
     """And is not started: test_files.py."""
-    lay(here, {"eps.jpg": POSTSCRIPT, "in": {"eps.jpg": POSTSCRIPT, "good.png": FILES["good.png"]}})
+    lay(here, {"eps.jpg": PROGRAMS[kind], "in": {"eps.jpg": PROGRAMS[kind], "good.png": FILES["good.png"]}})
     for command in ("downscale", "upscale", "decolorize", "colorize"):
         refused([command, "eps.jpg", "out.png"], f"eps.jpg: {UNKNOWN}", here, capfd)
     assert main(["downscale", "in", "out", "--model", "bicubic"]) == 2
@@ -526,12 +533,13 @@ def test_in_a_folder_the_bad_are_told_at_the_end_and_stop_none(here):
     lay(here / "in", good | bad | {"notes.txt": b"no picture", ".hidden.png": b"no picture"})
     down = tadlib("-m", "tadlib", "downscale", here / "in", here / "small", "--model", "bicubic")
     assert down.returncode == 2
-    lines = [line for line in down.stderr.splitlines() if not line.endswith("holds 2 pictures; the first is taken")]
+    lines = [line for line in down.stderr.splitlines() if not line.endswith("holds 2 pictures; the first is taken")
+             and " images in " not in line]  # how it goes, on a slow machine
     assert [line.split(": ")[1] for line in lines] == [str(here / "in" / name) for name in sorted(bad)], lines
     told = f"{len(good)} of {len(good) + len(bad)} images written to {here / 'small'}; left out: 1 .txt\n"
     assert down.stdout == told
     up = tadlib("-m", "tadlib", "upscale", here / "small", here / "big")
-    assert (up.returncode, up.stderr) == (0, "")
+    assert up.returncode == 0 and all(" images in " in line for line in up.stderr.splitlines())
     assert {p.name for p in (here / "small").iterdir()} == {p.name for p in (here / "big").iterdir()}
     for name in good:
         assert read_image(here / "big" / f"{Path(name).stem}.png").shape == read_image(here / "in" / name).shape, name
@@ -603,6 +611,9 @@ def test_the_library_unpickles_nothing_and_makes_no_code_of_text():
 PLAYLISTS = {
     "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:{}/a.ts\n#EXT-X-ENDLIST\n",
     "FFmpeg": "ffconcat version 1.0\nfile 'http://127.0.0.1:{}/a.ts'\n",
+    "SDP": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {} RTP/AVP 96\n",
+    "DASH": '<?xml version="1.0"?><MPD><Period><BaseURL>http://127.0.0.1:{}/</BaseURL></Period></MPD>',
+    "a redirection": "[Reference]\nRef1=http://127.0.0.1:{}/a.asf\n",
 }
 
 
@@ -623,34 +634,13 @@ def test_a_list_of_files_in_place_of_a_video_is_not_followed(here, capfd):
     refused(["downscale", "clip.mp4", "out"], "clip.mp4: cannot be read as a video (", here, capfd)
 
 
-OFFLINE = """
-import importlib, pkgutil, socket, sys
-import tadlib
-tried = []
-
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"):
-        tried.append((event, arguments))
-        raise OSError("no network here")
-
-sys.addaudithook(refuse)
-for module in pkgutil.walk_packages(tadlib.__path__, "tadlib."):
-    importlib.import_module(module.name)
-from tadlib.__main__ import main
-good, small, big = sys.argv[1:]
+def test_neither_library_nor_tool_opens_a_connection(here, offline):
+    (here / "good.png").write_bytes(data(NOISE))
+    offline("tadlib", """
+from tadlib.tool import progress
+progress.FIRST = 1e6  # not a word of how it goes on a slow machine
+good, small, big = arguments
 for down, up in (("downscale", "upscale"), ("decolorize", "colorize")):
     assert main([down, good, small]) == main([up, small, big]) == 0
-assert not tried, tried
-try:
-    socket.create_connection(("127.0.0.1", 9))
-except OSError:
-    print(*tried)
-"""
-
-
-def test_neither_library_nor_tool_opens_a_connection(here):
-    (here / "good.png").write_bytes(data(NOISE))
-    done = tadlib("-c", OFFLINE, *(here / f"{name}.png" for name in ("good", "small", "big")))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "socket.getaddrinfo" in done.stdout  # had one been opened, it would have been noticed
+""", *(here / f"{name}.png" for name in ("good", "small", "big")))
     assert read_image(here / "big.png").shape == (32, 40, 3)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,6 @@ from PIL import Image
 
 from tadlib.data import sets
 from tadlib.errors import BadInput, MissingData
-from tadlib.files import read_image
 from tadlib.pixels import to_array
 
 
@@ -120,7 +120,9 @@ def test_a_folder_of_own_images_is_a_set(write_set, tmp_path):
     own = write_set("own", {"b": flat(2), "sub/a": flat(1)})
     (tmp_path / "own" / "notes.txt").write_text("not an image")
     (tmp_path / "own" / "._b.png").write_text("what a Mac leaves")
-    assert {stem: int(i[0, 0, 0]) for stem, i in sets.load(own).items()} == {"b": 2, "sub/a": 1}
+    write_set("own/.trash", {"c": flat(3)})
+    assert {stem: int(i[0, 0, 0]) for stem, i in sets.load(own).items()} == {"b": 2}
+    assert {stem: int(i[0, 0, 0]) for stem, i in sets.load(own + sets.DEEP).items()} == {"b": 2, "sub/a": 1}
 
 
 def test_of_two_files_of_one_stem_none_is_lost_in_silence(write_set, tmp_path):
@@ -134,12 +136,17 @@ def test_of_two_files_of_one_stem_none_is_lost_in_silence(write_set, tmp_path):
         assert len(images) == 2
 
 
-def test_a_broken_file_in_a_set_is_told(write_set, tmp_path):
-    own = write_set("own", {"a": flat(1)})
-    (tmp_path / "own" / "b.png").write_text("no image")
-    with pytest.raises(BadInput, match=r"b\.png: cannot be read"):
-        sets.load(own)
-    assert read_image(tmp_path / "own" / "a.png").shape == (20, 24, 3)
+def test_a_broken_file_stops_no_others_of_a_folder_but_a_registered_set(no_data, write_set, tmp_path):
+    own, named = write_set("own", {"a": flat(1)}), write_set("data/Set5", {f"{n}": flat(n) for n in range(4)})
+    for folder in (own, named):
+        Path(folder, "b.png").write_text("no image")
+    images = sets.load(own)
+    assert list(images) == ["a"] and len(images.broken) == 1 and f"{own}/b.png: cannot be read" in images.broken[0]
+    (tmp_path / "own" / "a.png").unlink()
+    sets.load.cache_clear()
+    for name in (own, "Set5"):
+        with pytest.raises(BadInput, match=r"b\.png: cannot be read"):
+            sets.load(name)
 
 
 # ------------------------------------------------------------------------------------------------------- clips
