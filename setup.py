@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the wheel carries the tool's models, an editable install has the workbook too.
 
-Each model is there as weights, for torch, and as the pair of ONNX files that is made of them here: to build the wheel
-takes torch and onnx, to use it does not.
+Each model is there as weights, for torch, and as the ONNX files that are made of them here: to build the wheel takes
+torch and onnx, to use it does not.
 """
 import shutil
 import sys
@@ -28,18 +28,18 @@ class WithModels(build_py):
                     place = Path(self.build_lib, "tadlib", "models", folder.name, part)
                     self.mkpath(str(place.parent))
                     self.copy_file(str(folder / part), str(place))
-                self.write_pair(folder)
+                self.write_graphs(folder)
 
-    def write_pair(self, folder: Path) -> None:
-        """The stored run's NAME_down.onnx and NAME_up.onnx beside its weights."""
+    def write_graphs(self, folder: Path) -> None:
+        """The stored run's ONNX files beside its weights."""
         sys.path.insert(0, str(Path(__file__).resolve().parent))  # this tree's tadlib, whichever is installed
         try:
             from tadlib.stored import Trained
-            from tadlib.tool.export import pair
+            from tadlib.tool.export import graphs
         except ModuleNotFoundError as error:
             raise SetupError(f"the wheel's ONNX files are made with {error.name}: pip install -e '.[workbook,dev]', "
                              "then ./run_all.sh --wheel") from None
-        for name, data in pair(Trained.open(folder), folder.name.rpartition("-")[0]).items():
+        for name, data in graphs(Trained.open(folder), folder.name.rpartition("-")[0]).items():
             Path(self.build_lib, "tadlib", "models", folder.name, name).write_bytes(data)
 
     @staticmethod

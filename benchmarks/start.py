@@ -1,7 +1,7 @@
 """How long the commands take to begin: seconds, the median of some starts.
 
-`--help` loads no torch and should take under half a second; `models` reads records; a picture that is not there is told
-once the model is loaded.
+`--help` loads no torch and should take under half a second; `models` reads records, and counts multiply-adds with torch
+where no ONNX file says them; a picture that is not there is told once the model is loaded.
 """
 import statistics
 import subprocess

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from tadlib.networks.tad import multiply_adds
 from tadlib.stored import Trained
 from tadlib.tasks import COLOUR, TASKS
 from tadlib.tool import models
@@ -21,7 +22,8 @@ CARD = Template("""\
 
 $what
 Task-aware downscaling (Kim et al., ECCV 2018): encoder and decoder are trained together, and what passes between them
-is an ordinary picture of 8 bit. $params parameters; trained for $steps steps on $train.
+is an ordinary picture of 8 bit. $params parameters; $down multiply-adds down and $up up, for a pixel of the large
+picture. Trained for $steps steps on $train.
 
 **For** $purpose
 
@@ -81,10 +83,11 @@ Image.fromarray(large[0, : photo.shape[1], : photo.shape[2]]).save("large.png")
 """)
 
 
-def card(name: str, trained: Trained, form: str) -> str:
+def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
     """YAML between dashes (each value as JSON, which YAML is), then Markdown. Raises BadInput for damaged scores."""
     record, run = trained.record, trained.run
-    spec = trained.network().spec
+    network = trained.network()
+    spec, counts = network.spec, multiply_adds(network, run.scale)
     frames = spec.head.frames
     clip = "" if frames == 1 else f"small = np.repeat(small, {frames}, axis=0)  # a picture: a clip that stands still\n"
     task, train = TASKS[spec.task], [Path(folder).name for folder in run.train] if run.trains else []
@@ -107,11 +110,12 @@ def card(name: str, trained: Trained, form: str) -> str:
     onnx, sha = form == "onnx", record.get("weights", {}).get("sha256")
     use = COMMANDS.substitute(down="downscale", up="upscale", extra="" if onnx else ": 'tadlib[torch]'")
     body = CARD.substitute(
-        name=name, what=what, params=f"{record['params']:,}", steps=f"{run.steps:,}",
+        name=name, what=what, params=f"{record['params']:,}", down=f"{counts[0]:,.0f}", up=f"{counts[1]:,.0f}",
+        steps=f"{run.steps:,}",
         train=", ".join(train) or "nothing",
         purpose=purpose, way="there and back in colour" if task is COLOUR else f"x{run.scale} down and up",
         table="\n".join(f"| {' | '.join(row)} |" for row in table) if sets else "It was not scored.",
         use=(use + (RUNTIME.substitute(name=name, clip=clip) if onnx else "")).rstrip(),
-        files=" and ".join(f"`{name}{way}`" for way in (models.DOWN, models.UP)) if onnx else "`weights.safetensors`",
+        files=", ".join(f"`{file}`" for file in files),
         sha=f" SHA-256 of the weights that they hold: `{sha}`." if sha else "")
     return "---\n" + "\n".join(lines) + "\n---\n" + body

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from tadlib.errors import BadInput
 from tadlib.tasks import TASKS, Task
@@ -45,8 +44,11 @@ class Backend(Protocol):
     def decode(self, codes: Array) -> Array:
         """X_SLR, uint8 (frames, h, w, C) -> X_SHR, uint8 (h*scale, w*scale, 3)."""
 
+    def check(self, channel: str) -> None:
+        """Raises BadInput where nothing can be refined here for this channel."""
+
     def refine(self, images: Array, codes: Array, steps: int, likeness: float | None, channel: str) -> Array:
-        """Better codes (T, h, w, C) for consecutive images (T, H, W, 3), uint8 (refine.py). Raises BadInput."""
+        """Better codes (T, h, w, C) for consecutive images (T, H, W, 3), uint8 (descent.py). Raises BadInput."""
 
 
 class Codec:
@@ -88,7 +90,7 @@ class Codec:
     def downscale(self, image: Array, refine: int = 0, likeness: float | None = None, channel: str = "8bit") -> Array:
         """uint8 (H, W, 3) -> X_SLR as codes, uint8 (ceil(H / scale), ceil(W / scale), 3), or (H, W) for colour.
 
-        `refine`: so many gradient steps for the decoder behind this channel (refine.py). Raises BadInput.
+        `refine`: so many gradient steps for the decoder behind this channel (descent.py). Raises BadInput.
         """
         return self.downscale_clip(image[None], refine, likeness, channel)[0]
 
@@ -151,6 +153,8 @@ def _tiled(work: Callable[[Array], Array], x: Array, tile: int, tiling: Tiling, 
     halo = math.ceil(tiling.reach / grid) * grid
     if h <= tile + 2 * halo and w <= tile + 2 * halo:
         return work(x)
+    from tqdm import tqdm  # here: it takes as long as a small picture's network
+
     out: Array | None = None
     corners = [(top, left) for top in range(0, h, tile) for left in range(0, w, tile)]
     for top, left in tqdm(corners, desc="tiles", disable=None, leave=False):

@@ -2,7 +2,8 @@
 
 The folder that is written opens with `Codec.open`; with ONNX files it, or the folder around it, is a $TAD_MODELS:
 
-    NAME_down.onnx, NAME_up.onnx    see graph.py; the same facts in both, as metadata (`facts`)
+    NAME_down.onnx, NAME_up.onnx    see graph.py; the same facts in each, as metadata (`facts`)
+    NAME_refine.onnx                beside them, where the decoder's slope can be written down (backward.py)
     weights.safetensors             in their place for the format "safetensors"
     record.json, scores.csv         of the run
     README.md                       the model card (card.py)
@@ -10,6 +11,7 @@ The folder that is written opens with `Codec.open`; with ONNX files it, or the f
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors.torch import save
@@ -17,6 +19,7 @@ from safetensors.torch import save
 from tadlib import __version__
 from tadlib.errors import BadInput
 from tadlib.files import RECORD, WEIGHTS, replacing
+from tadlib.networks.tad import multiply_adds
 from tadlib.stored import Trained, describe, read_weights
 from tadlib.tool import models
 from tadlib.tool.card import card
@@ -37,37 +40,46 @@ def export(name: str, folder: Path, form: str = "onnx") -> list[Path]:
     _refuse_others(folder, name)
     record, parts = trained.record, {}
     if form == "onnx":
-        parts = pair(trained, name)
+        parts = graphs(trained, name)
     elif data := weights(trained):
         parts, record = {WEIGHTS: data}, record | {"weights": describe(data)}
+    files = list(parts)
     parts[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
     if (trained.folder / "scores.csv").exists():
         parts["scores.csv"] = (trained.folder / "scores.csv").read_bytes()
-    parts["README.md"] = card(name, trained, form).encode()
+    parts["README.md"] = card(name, trained, form, files).encode()
     for part, data in parts.items():
         with replacing(folder / part) as temporary:
             temporary.write_bytes(data)
     return [folder / part for part in parts]
 
 
-def pair(trained: Trained, name: str) -> dict[str, bytes]:
-    """NAME_down.onnx and NAME_up.onnx of a run: what is in them. Raises BadInput where it cannot be exported."""
+def graphs(trained: Trained, name: str) -> dict[str, bytes]:
+    """NAME_down.onnx, NAME_up.onnx and, where there is one, NAME_refine.onnx of a run: what is in them.
+
+    Raises BadInput where it cannot be exported.
+    """
     from onnx import helper  # here: weights are exported without it
 
     from tadlib.tool import graph
 
     net, scale = trained.network(), trained.run.scale
-    both = {name + models.DOWN: graph.down(net, scale, trained.run.guide), name + models.UP: graph.up(net, scale)}
-    for model, way in zip(both.values(), ("down", "up"), strict=True):
+    made = {models.DOWN: graph.down(net, scale, trained.run.guide), models.UP: graph.up(net, scale)}
+    with suppress(BadInput):
+        made[models.REFINE] = graph.refine(net, scale)
+    for ending, model in made.items():
         model.producer_version = __version__
-        helper.set_model_props(model, {"way": way} | facts(trained, name))
-    return {part: model.SerializeToString(deterministic=True) for part, model in both.items()}
+        helper.set_model_props(model, {"way": ending.removeprefix("_").removesuffix(".onnx")} | facts(trained, name))
+    return {name + ending: model.SerializeToString(deterministic=True) for ending, model in made.items()}
 
 
 def facts(trained: Trained, name: str) -> dict[str, str]:
-    """What the metadata of both files says; reach and grid are those of codec.Tiling."""
+    """What the metadata of each file says; reach and grid are those of codec.Tiling."""
     net, scale = trained.network(), trained.run.scale
-    said = {"model": name, "scale": str(scale), "task": net.spec.task, "frames": str(net.head.frames)}
+    said = {"model": name, "scale": str(scale), "task": net.spec.task, "frames": str(net.head.frames),
+            "guide": trained.run.guide}
+    for way, count in zip(("down", "up"), multiply_adds(net, scale), strict=True):
+        said[f"{way}_multiply_adds"] = f"{count:.0f}"  # for a pixel of the large picture
     for way, tiling in zip(("down", "up"), tilings(net, scale), strict=True):
         said |= {f"{way}_reach": str(tiling.reach), f"{way}_grid": str(tiling.grid)}
     sha = trained.record.get("weights", {}).get("sha256", "")

@@ -1,10 +1,14 @@
-"""Both halves of a network as ONNX graphs, written operator by operator from the words of its chains.
+"""Both halves of a network, and the slope of what it gets wrong, as ONNX graphs, written operator by operator from the
+words of its chains.
 
 Written, not traced: so sizes are free, the antialiased interpolations are exact (onnxruntime's Resize knows none that
 is torch's), and the same weights give the same bytes. Pictures lie as files and canvases have them, NHWC:
 
     down   "image" uint8 (1, H, W, 3)       -> "small" uint8 (1, ceil(H / scale), ceil(W / scale), C)
     up     "small" uint8 (frames, h, w, C)  -> "image" uint8 (1, h * scale, w * scale, 3)
+    refine "small", and "image" uint8 (1, H, W, 3): what should come of a part of it, whose upper left pixel in the
+           large picture is "corner" int64 (2,)
+           -> "error" float (): the sum of squares, of pixels in [0, 1]; "gradient" float (frames, h, w, C): of it
 
 Inside all is float32, NCHW; weights are stored as float16, which they are exactly, with a Cast behind each.
 """
@@ -20,6 +24,7 @@ from tadlib.errors import BadInput
 from tadlib.networks import TAD
 from tadlib.networks.chain import Chain
 from tadlib.networks.heads import Clip, Head, Luma
+from tadlib.tool import backward
 
 OPSET, IR = 18, 9  # old enough for onnxruntime 1.16 and onnxruntime-web of the same year
 LUMA = np.array([[65.481, 128.553, 24.966]]) / 255  # BT.601 of R, G, B (pixels.py)
@@ -31,7 +36,7 @@ HALO = {"bicubic": 2, "bilinear": 1, "lanczos": 3}  # how far a kernel reaches
 
 def down(net: TAD, scale: int, guide: str) -> onnx.ModelProto:
     """The encoder, with its guidance and the rounding. Raises BadInput where it is not made of words."""
-    graph = _Graph(net)
+    graph = Graph(net)
     hr = graph.padded(graph.received("image", 1), scale)
     small = graph.mixed(hr, LUMA, ZERO[:1]) if guide == "y" else graph.op(
         "Clip", graph.reduced(hr, scale, guide), graph.constant(0.0), graph.constant(1.0))
@@ -40,18 +45,59 @@ def down(net: TAD, scale: int, guide: str) -> onnx.ModelProto:
         for n in range(net.passes(scale)):
             x = graph.chain(x, net.encoder, "encoder", sides=scale // net.spec.step**n)
         small = graph.op("Add", x, small) if net.spec.added else x
-    return graph.model(small, "small", ["image", (1, "height", "width", 3)],
-                       (1, "small_height", "small_width", net.spec.code))
+    return graph.model([graph.input("image", TensorProto.UINT8, (1, "height", "width", 3))],
+                       [graph.output(graph.codes(small), "small", TensorProto.UINT8,
+                                     (1, "small_height", "small_width", net.spec.code))])
 
 
 def up(net: TAD, scale: int) -> onnx.ModelProto:
     """The decoder with its head. Raises BadInput for a kind that has no graph: one that is no chain of words."""
+    graph = Graph(net)
+    image = graph.codes(_enlarged(graph, net, scale, graph.received("small", net.head.frames)))
+    return graph.model([graph.input("small", TensorProto.UINT8, _small(net))],
+                       [graph.output(image, "image", TensorProto.UINT8, (1, "height", "width", 3))])
+
+
+def refine(net: TAD, scale: int) -> onnx.ModelProto:
+    """What descent.Objective asks of a decoder, for a tile. Raises BadInput as `up` does, and for a decoder with a word
+    or a head that backward.py does not know.
+    """
+    graph, frames = Graph(net), net.head.frames
+    received = graph.received("small", frames)
+    first = len(graph.nodes)
+    large = _enlarged(graph, net, scale, received)
+    last = len(graph.nodes)
+    truth = graph.received("image", 1)
+    end = graph.op("Add", "corner", graph.sides(truth))
+    off = graph.op("Sub", graph.op("Slice", large, "corner", end, graph.constant([2, 3])), truth)
+    error = graph.op("ReduceSumSquare", off, keepdims=0)
+    none = graph.constant([0, 0])
+    around = graph.op("Concat", none, "corner", none, graph.op("Sub", graph.sides(large), end), axis=0)
+    slope = graph.op("Pad", graph.op("Mul", off, graph.constant(2.0)), around)
+    gradient = backward.gradient(graph, graph.nodes[first:last], {large: slope}, received)
+    if gradient is None:
+        raise BadInput(f"{net.spec.name}: nothing of the small image arrives in the large one")
+    if frames > 1:
+        gradient = graph.op("Reshape", gradient, graph.constant([frames, net.spec.code, 0, 0]))
+    gradient = graph.op("Transpose", gradient, perm=[0, 2, 3, 1])
+    return graph.model([graph.input("small", TensorProto.UINT8, _small(net)),
+                        graph.input("image", TensorProto.UINT8, (1, "height", "width", 3)),
+                        graph.input("corner", TensorProto.INT64, (2,))],
+                       [graph.output(error, "error", TensorProto.FLOAT, ()),
+                        graph.output(gradient, "gradient", TensorProto.FLOAT, _small(net))])
+
+
+def _small(net: TAD) -> tuple:
+    return net.head.frames, "small_height", "small_width", net.spec.code
+
+
+def _enlarged(graph: Graph, net: TAD, scale: int, received: str) -> str:
+    """What arrived of X_SLR (1, frames * C, h, w) -> X_SHR (1, 3, h * scale, w * scale), not clamped, not rounded."""
     head, code = net.head, net.spec.code
     if type(head) not in (Head, Luma, Clip):
         raise BadInput(f"{net.spec.name}: a decoder of the kind {head.word!r} cannot be exported; those made of words "
                        f"can ({', '.join(kind.word for kind in (Head, Luma, Clip))})")
-    graph = _Graph(net)
-    received = middle = graph.received("small", head.frames)  # (1, frames * C, h, w)
+    middle = received
     if head.frames > 1:
         first = head.frames // 2 * code
         middle = graph.op("Slice", received, graph.constant([first]), graph.constant([first + code]),
@@ -73,17 +119,17 @@ def up(net: TAD, scale: int) -> onnx.ModelProto:
         large = x if large is None else graph.op("Add", x, large)
     if large is None:
         raise BadInput(f"{net.spec.name}: has neither a decoder nor an interpolation to export")
-    return graph.model(large, "image", ["small", (head.frames, "small_height", "small_width", code)],
-                       (1, "height", "width", 3))
+    return large
 
 
-class _Graph:
+class Graph:
     """Nodes and weights in the making; what a method returns is the name of a value, (1, C, H, W)."""
 
     def __init__(self, net: TAD):
         self.state = {name: values.numpy(force=True) for name, values in net.state_dict().items()}
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
+        self.shuffled: dict[str, int] = {}  # channels of what pixel shuffles made
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{kind.lower()}_{len(self.nodes)}"
@@ -132,7 +178,7 @@ class _Graph:
             elif word[0] == "u":
                 x = self.unshuffled(x, channels, int(word[1:]))
             elif word[0] == "p":
-                x = self.op("DepthToSpace", x, blocksize=int(word[1:]), mode="CRD")
+                x = self.shuffle(x, channels // int(word[1:])**2, int(word[1:]))
             elif word == "a":
                 x = self.op("Relu", x)
             elif word == "=":
@@ -148,6 +194,12 @@ class _Graph:
     def conv(self, x: str, name: str) -> str:
         return self.op("Conv", x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias"),
                        kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+    def shuffle(self, x: str, channels: int, n: int) -> str:
+        """Pixel shuffle to so many channels."""
+        x = self.op("DepthToSpace", x, blocksize=n, mode="CRD")
+        self.shuffled[x] = channels
+        return x
 
     def unshuffled(self, x: str, channels: int, n: int) -> str:
         """Pixel unshuffle in torch's order, which is not SpaceToDepth's: a strided convolution that picks."""
@@ -201,22 +253,30 @@ class _Graph:
             pads = [side] * 4
             x = self.op("Div", self.op("Conv", x, wide, group=3, pads=pads), self.op(
                 "Tile", self.op("Conv", self.ones(x), self.constant(both), pads=pads), self.constant([1, 3, 1, 1])))
-        return self.op("DepthToSpace", x, blocksize=scale, mode="CRD")
+        return self.shuffle(x, 3, scale)
 
     def ones(self, x: str) -> str:
         """(1, 1, H, W) of the same size."""
         return self.op("ConstantOfShape", self.op("Concat", self.constant([1, 1]), self.sides(x), axis=0),
                        value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]))
 
-    def model(self, x: str, output: str, source: list[Any], shape: tuple) -> onnx.ModelProto:
-        """What is there so far, its result x rounded to codes. Raises onnx's ValidationError: a mistake in here."""
+    def codes(self, x: str) -> str:
+        """Floats (1, C, H, W), any range -> uint8 (1, H, W, C)."""
         x = self.op("Clip", x, self.constant(0.0), self.constant(1.0))
         x = self.op("Cast", self.op("Round", self.op("Mul", x, self.constant(255.0))), to=TensorProto.UINT8)
-        self.nodes.append(helper.make_node("Transpose", [x], [output], perm=[0, 2, 3, 1]))
-        graph = helper.make_graph(self.nodes, "tadlib", [helper.make_tensor_value_info(source[0], TensorProto.UINT8,
-                                                                                        source[1])],
-                                  [helper.make_tensor_value_info(output, TensorProto.UINT8, shape)],
-                                  list(self.tensors.values()))
+        return self.op("Transpose", x, perm=[0, 2, 3, 1])
+
+    def input(self, name: str, kind: int, shape: tuple) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def output(self, x: str, name: str, kind: int, shape: tuple) -> onnx.ValueInfoProto:
+        """A value becomes an output of this name."""
+        self.nodes.append(helper.make_node("Identity", [x], [name]))
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """What is there so far. Raises onnx's ValidationError: a mistake in here."""
+        graph = helper.make_graph(self.nodes, "tadlib", inputs, outputs, list(self.tensors.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
                                   producer_name="tadlib")
         onnx.checker.check_model(model, full_check=True)

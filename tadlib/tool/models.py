@@ -1,10 +1,12 @@
 """The models that there are, by name: in $TAD_MODELS, in the results of the clone, inside the wheel.
 
-A model is a folder with the weights of a run, or a pair NAME_down.onnx and NAME_up.onnx (export.py), or both.
+A model is a folder with the weights of a run, or a pair NAME_down.onnx and NAME_up.onnx (export.py), or both; with
+NAME_refine.onnx the second can refine as well.
 """
 from __future__ import annotations
 
 import csv
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +17,7 @@ from tadlib.files import RECORD, STAND_IN, WEIGHTS, read_record
 if TYPE_CHECKING:
     from tadlib.stored import Trained
 
-DOWN, UP = "_down.onnx", "_up.onnx"
+DOWN, UP, REFINE = "_down.onnx", "_up.onnx", "_refine.onnx"
 
 
 class Place(NamedTuple):
@@ -87,18 +89,61 @@ def _places() -> dict[str, Place]:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """What there is to say of a model: network, scale, params, steps, and the PSNR by set. Raises BadInput."""
-    folder = place(name).folder
+    """What there is to say of a model: what it is for, network, scale, params, multiply-adds for a pixel of the large
+    picture, steps, and the PSNR by set. Raises BadInput.
+    """
+    here = place(name)
+    folder = here.folder
     if not (folder / RECORD).exists():  # an ONNX pair that someone carried here alone
         return {"model": name}
     record = read_record(folder)
     try:
         scale = int(record["scale"])
-        said = {"model": name, "network": str(record["model"]), "scale": scale, "params": int(record["params"]),
-                "steps": int(record["steps"])}
-    except (KeyError, TypeError, ValueError):
+        said = {"model": name, "for": purpose(record), "network": str(record["model"]), "scale": scale,
+                "params": int(record["params"]), "steps": int(record["steps"])}
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(f"{folder / RECORD}: not the record of a run") from None
-    return said | {"psnr_rgb": mean_scores(folder, scale)}
+    return said | _cost(here, record) | {"psnr_rgb": mean_scores(folder, scale)}
+
+
+def purpose(record: dict[str, Any]) -> str:
+    """What a model is for, in words, from its record: "tool: pictures shrunk by 4 and enlarged again"."""
+    network, scale = record["network"], int(record["scale"])
+    colour, pictures = network["task"] == "colour", "pictures"
+    if network["head"].startswith(("clip", "vsr")):
+        pictures = "frames"
+    if network["encoder"]:
+        words = "colours hidden in grey pictures and found again" if colour else (
+            f"{pictures} shrunk by {scale} and enlarged again")
+    elif scale == 1 and not network["decoder"]:
+        words = f"{'grey ' * colour}pictures as they are"
+    else:
+        words = f"ordinary grey {pictures} coloured" if colour else f"ordinary small {pictures} enlarged by {scale}"
+    kinds = [channel.partition(":")[0] for channel in record.get("channels") or ()]
+    kinds += ["noise"] if float(record.get("noise") or 0) > 0 else []
+    met = ", ".join(dict.fromkeys(kind for kind in kinds if kind not in ("8bit", "float")))
+    return f"{network['family']}: {words}" + (f", through {met}" if met else "")
+
+
+def _cost(here: Place, record: dict[str, Any]) -> dict[str, list[float]]:
+    """The multiply-adds of both ways: as the ONNX files say, else as torch counts them; nothing where neither can."""
+    try:
+        if here.in_onnx:
+            from tadlib.tool.onnx_backend import OnnxBackend
+
+            said = OnnxBackend(here).facts
+            return {"multiply_adds": [float(said[f"{way}_multiply_adds"]) for way in ("down", "up")]}
+        if find_spec("torch") is None:
+            return {}
+        import torch
+
+        from tadlib.networks import TAD, Spec
+        from tadlib.networks.tad import multiply_adds
+
+        with torch.device("meta"):  # shapes without numbers
+            return {"multiply_adds": [*multiply_adds(TAD(Spec.of(record["network"])), int(record["scale"]))]}
+    except (BadInput, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError):
+        return {}
 
 
 def mean_scores(folder: Path, scale: int, kind: str = "SHRT", column: str = "psnr_rgb") -> dict[str, float]:

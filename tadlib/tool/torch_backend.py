@@ -14,7 +14,7 @@ from tadlib.pixels import from_array, to_array, to_codes, to_float
 from tadlib.stored import Trained
 from tadlib.tasks import TASKS, guidance
 from tadlib.tool.codec import Tiling
-from tadlib.tool.refine import refine
+from tadlib.tool.refine import check, refine
 
 
 class TorchBackend:
@@ -39,6 +39,9 @@ class TorchBackend:
         received = self._floats(codes).flatten(0, 1)[None]  # (1, frames * C, h, w)
         received = received.contiguous(memory_format=torch.channels_last)
         return to_array(to_codes(self.network.decode(received, self.scale))[0])
+
+    def check(self, channel: str) -> None:
+        check(self.network)
 
     def refine(self, images: np.ndarray, codes: np.ndarray, steps: int, likeness: float | None, channel: str
                ) -> np.ndarray:

@@ -59,6 +59,26 @@ def agree(ours: Codec, theirs: Codec, image: np.ndarray) -> None:
     assert apart(ours.upscale(small, image.shape[:2]), theirs.upscale(small, image.shape[:2])) <= 1
 
 
+def slopes_agree(ours: Codec, theirs: Codec, photo: torch.Tensor) -> None:
+    """Error and gradient of a part of the picture are autograd's, at sizes that are multiples of nothing."""
+    if not (ours.backend.place.folder / f"{ours.name}{models.REFINE}").exists():
+        with pytest.raises(BadInput, match="without torch"):
+            graph.refine(theirs.backend.network, theirs.scale)
+        return
+    net, frames, scale = theirs.backend.network, ours.frames, ours.scale
+    for height, width in ((1, 1), (9, 14)):
+        codes = torch.randint(256, (frames, net.spec.code, height, width), dtype=torch.uint8)
+        z = (codes / 255).requires_grad_()
+        off = slice(scale // 2, height * scale), slice(0, (width + 1) // 2 * scale)
+        truth = photo[:, : off[0].stop - off[0].start, : off[1].stop]
+        error = (net.decode(z.flatten(0, 1)[None], scale)[(0, ..., *off)] - truth / 255).square().sum()
+        slope = torch.autograd.grad(error, z)[0].permute(0, 2, 3, 1)
+        found, gradient = ours.backend.error(codes.permute(0, 2, 3, 1).numpy(), truth.permute(1, 2, 0).numpy(),
+                                             (off[0].start, 0), backward=True)
+        assert found == pytest.approx(float(error.detach()), rel=1e-4)
+        assert np.linalg.norm(gradient - slope.numpy()) < 1e-4 * np.linalg.norm(slope.numpy())
+
+
 @pytest.mark.parametrize("name", TOOLS)
 def test_an_exported_tool_does_what_torch_does_at_any_size_and_in_tiles(exported, photo, name):
     ours, theirs = Codec.open(exported(name), backend="onnx"), Codec.find(name, task=None, backend="torch")
@@ -72,6 +92,7 @@ def test_an_exported_tool_does_what_torch_does_at_any_size_and_in_tiles(exported
     small = theirs.downscale(wide)
     assert apart(ours.downscale(wide), small) <= 1
     assert apart(ours.upscale(small, wide.shape[:2]), theirs.upscale(small, wide.shape[:2])) <= 1
+    slopes_agree(ours, theirs, photo)
 
 
 @pytest.mark.slow
@@ -86,12 +107,13 @@ def test_every_stored_model_is_exported_or_says_why_not(tmp_path, photo, name):
     ours, theirs = Codec.open(tmp_path / name, backend="onnx"), Codec.find(name, task=None, backend="torch")
     for height, width in SIZES:
         agree(ours, theirs, to_array(photo[:, :height, :width]))
+    slopes_agree(ours, theirs, photo)
 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_the_files_are_sound_small_and_say_what_they_are(exported, name):
     record = read_record(models.place(name).folder)
-    for way in ("down", "up"):
+    for way in ("down", "up", "refine"):
         path = exported(name) / f"{name}_{way}.onnx"
         onnx.checker.check_model(path, full_check=True)
         model = onnx.load(path)
@@ -103,8 +125,8 @@ def test_the_files_are_sound_small_and_say_what_they_are(exported, name):
         assert said["model"] == name and said["way"] == way and said["scale"] == str(record["scale"])
         assert said["weights_sha256"] == record["weights"]["sha256"] and said["licence"] == "MIT"
         assert said["layout"] == LAYOUT and float(said["up_reach"]) > 0 and int(said["down_grid"]) > 0
-    both = sum(path.stat().st_size for path in exported(name).glob("*.onnx"))
-    assert both < 1.05 * record["weights"]["bytes"] + 60_000
+    down, up, slope = (exported(name).joinpath(f"{name}_{way}.onnx").stat().st_size for way in ("down", "up", "refine"))
+    assert down + up < 1.05 * record["weights"]["bytes"] + 60_000 and slope < up + 60_000
 
 
 def test_the_same_weights_give_the_same_bytes(exported, tmp_path):
@@ -184,11 +206,23 @@ def test_an_own_model_is_exported_whatever_its_words_are(tmp_path, monkeypatch, 
     ours, theirs = Codec.open(tmp_path / "out", backend="onnx"), Codec.find("mine", backend="torch")
     for height, width in SIZES:
         agree(ours, theirs, to_array(photo[:, :height, :width]))
+    slopes_agree(ours, theirs, photo)
     if spec.head.frames > 1:
         clip = np.stack([theirs.downscale(to_array(photo[:, n : n + 64, :80])) for n in range(spec.head.frames)])
         assert apart(ours.upscale(clip), theirs.upscale(clip)) <= 1
     card = (tmp_path / "out" / "README.md").read_text()
     assert head_of(card)["datasets"] == ["holidays"] and "elsewhere" not in card  # a folder's name, not where it lies
+
+
+def test_only_a_lanczos_enlargement_and_what_works_on_luma_or_repeats_a_frame_have_no_slope_without_torch():
+    lacking = set()
+    for name, spec in OWN.items():
+        try:
+            graph.refine(TAD(spec), 4)
+        except BadInput as error:
+            assert "without torch" in str(error)
+            lacking.add(name)
+    assert lacking == {"lanczos", "luma", "one frame five times"}
 
 
 def test_weights_are_exported_with_all_that_is_needed_to_open_them(tmp_path, photo):
@@ -203,7 +237,7 @@ def test_what_is_there_already_is_not_overwritten_unless_it_is_the_same(tmp_path
     arguments = ["export", "tool_x2", str(tmp_path / "out")]
     assert main(arguments) == 0 and main(arguments) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 10 and shown[0].startswith(f"{tmp_path / 'out' / 'tool_x2_down.onnx'}: ")
+    assert len(shown) == 12 and shown[0].startswith(f"{tmp_path / 'out' / 'tool_x2_down.onnx'}: ")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my notes\n")
     (tmp_path / "file").write_text("")

@@ -14,10 +14,11 @@ from PIL import Image
 from tadlib.__main__ import main
 from tadlib.data import sets
 from tadlib.errors import BadInput
+from tadlib.evaluation.metrics import psnr
 from tadlib.files import write_png
-from tadlib.pixels import to_array
+from tadlib.pixels import from_array, to_array
 from tadlib.settings import ROOT
-from tadlib.tool import models
+from tadlib.tool import descent, models, refine
 from tadlib.tool.codec import Codec
 from tadlib.tool.export import export
 
@@ -82,8 +83,8 @@ def test_what_needs_torch_names_it_in_one_line_and_the_rest_does_without(carried
     source = next(sample.iterdir())
     listed = without_torch(carried, "models")
     assert listed.returncode == 0 and [line.split()[0] for line in listed.stdout.splitlines()[1:]] == sorted(TOOLS)
-    for arguments in (["downscale", source, tmp_path / "s.png", "--refine", "3"],
-                      ["downscale", source, tmp_path / "s.png", "--for", "jpeg:90"],
+    for arguments in (["downscale", source, tmp_path / "s.png", "--for", "jpeg:90"],
+                      ["downscale", source, tmp_path / "s.jpg", "--for", "jpeg:90", "--refine", "3"],
                       ["downscale", source, tmp_path / "s.png", "--backend", "torch"],
                       ["evaluate", "--model", "tool_x4"], ["export", "tool_x4", tmp_path / "out"]):
         done = without_torch(carried, *arguments)
@@ -127,9 +128,52 @@ def test_torch_is_taken_where_it_is_and_the_weights_are_and_nobody_says_otherwis
 def test_a_model_without_onnx_files_says_how_to_get_them_and_refinement_what_it_needs(carried, sample, tmp_path):
     with pytest.raises(BadInput, match="`tadlib export robust FOLDER` makes them"):
         Codec.find("robust", backend="onnx")
-    codec = Codec.open(carried / "tool_x4", backend="onnx")
-    with pytest.raises(BadInput, match=r"pip install 'tadlib\[torch\]'"):
-        codec.downscale(np.zeros((16, 16, 3), np.uint8), refine=1)
+    image = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(BadInput, match=r"jpeg:90 takes torch, .* pip install 'tadlib\[torch\]'"):
+        Codec.open(carried / "tool_x4", backend="onnx").downscale(image, refine=1, channel="jpeg:90")
+    for path in (carried / "tool_x4").glob("tool_x4_[du]*.onnx"):  # as an older export left it
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(BadInput, match=r"tool_x4_refine.onnx: not there; .* pip install 'tadlib\[torch\]'"):
+        Codec.open(tmp_path, backend="onnx").downscale(image, refine=1)
+
+
+def test_what_cannot_be_refined_is_one_line_for_a_whole_folder(carried, sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TAD_MODELS", str(carried))
+    wishes = (["downscale", "--backend", "onnx", "--for", "jpeg:90"], ["decolorize", "--model", "cic_color"])
+    for command, *options in wishes:
+        assert main([command, str(sample), str(tmp_path / "out"), "--refine", "2", *options]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_refined_without_torch_is_refined_as_with_it(carried, photo, monkeypatch, name):
+    """In float32: where torch takes bfloat16 for its gradients, it is further from itself than that."""
+    monkeypatch.setattr(refine, "fastest_precision", lambda device: "32-true")
+    monkeypatch.setattr(descent, "SIDE", 11)  # tiles, whose halo reaches over the edges or does not
+    image = to_array(photo)[:75, :107]
+    ours, theirs = Codec.open(carried / name, backend="onnx"), Codec.find(name, task=None, backend="torch")
+    plain, ordinary = theirs.downscale(image), theirs.downscale(image, refine=3)
+    better = ours.downscale(image, refine=3)
+    assert np.abs(better.astype(int) - ordinary).max() <= 2
+    quality = [psnr(from_array(theirs.upscale(small, image.shape[:2])), from_array(image))
+               for small in (plain, ordinary, better)]
+    assert quality[2] == pytest.approx(quality[1], abs=0.02) and quality[2] > quality[0] + 0.2
+    weighed = ours.downscale(image, refine=2, likeness=3.0)
+    assert np.abs(weighed.astype(int) - theirs.downscale(image, refine=2, likeness=3.0)).max() <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("there, back", [("downscale", "upscale"), ("decolorize", "colorize")])
+def test_where_torch_cannot_be_imported_refinement_makes_the_large_pictures_better(carried, sample, tmp_path, there,
+                                                                                   back):
+    means = []
+    for steps in ("0", "3"):
+        small, large = tmp_path / f"small{steps}", tmp_path / f"large{steps}"
+        for arguments in ((there, sample, small, "--refine", steps), (back, small, large)):
+            done = without_torch(carried, *arguments)
+            assert done.returncode == 0, done.stderr
+        means.append(np.mean([np.square(codes(large / path.name) - codes(path)).mean() for path in sample.iterdir()]))
+    assert means[1] < 0.95 * means[0]
 
 
 BROKEN = {"no ONNX at all": b"anything", "cut off": None, "nothing": b""}
@@ -142,7 +186,7 @@ def test_a_damaged_file_is_one_line_that_names_it(carried, tmp_path, data):
         (tmp_path / f"tool_x2_{way}.onnx").write_bytes(whole[: len(whole) // 2] if data is None else data)
     with pytest.raises(BadInput) as told:
         Codec.open(tmp_path)
-    assert str(told.value).startswith(f"{tmp_path / 'tool_x2_up.onnx'}: ") and len(str(told.value).splitlines()) == 1
+    assert str(told.value).startswith(f"{tmp_path / 'tool_x2_down.onnx'}: ") and len(str(told.value).splitlines()) == 1
 
 
 def test_a_foreign_onnx_file_is_told_from_one_of_ours(carried, tmp_path):
@@ -152,7 +196,7 @@ def test_a_foreign_onnx_file_is_told_from_one_of_ours(carried, tmp_path):
         model = onnx.load(carried / "tool_x2" / f"tool_x2_{way}.onnx")
         del model.metadata_props[:]
         onnx.save(model, tmp_path / f"tool_x2_{way}.onnx")
-    with pytest.raises(BadInput, match=r"tool_x2_up\.onnx: does not say what it is"):
+    with pytest.raises(BadInput, match=r"tool_x2_down\.onnx: does not say what it is"):
         Codec.open(tmp_path)
 
 

@@ -16,7 +16,7 @@ from tadlib.evaluation.metrics import psnr
 from tadlib.files import read_image, read_picture, write_png
 from tadlib.pixels import from_array, to_array, to_codes, to_float, with_neighbours
 from tadlib.tasks import guidance
-from tadlib.tool import models, refine
+from tadlib.tool import descent, models, refine
 from tadlib.tool.codec import Codec
 from tadlib.tool.pictures import Origin
 from tadlib.tool.video import parts
@@ -60,9 +60,10 @@ def test_a_weight_trades_likeness_for_quality(net, photo):
 
 def test_tiles_give_the_gradient_of_the_whole(net, photo, monkeypatch):
     hr, slr, guide = begun(net, photo)
-    whole = refine._loss(net, hr, slr, guide, 4, 0.3, refine.PLAIN, torch.Generator(), backward=True)
-    monkeypatch.setattr(refine, "SIDE", 8)
-    tiled = refine._loss(net, hr, slr, guide, 4, 0.3, refine.PLAIN, torch.Generator(), backward=True)
+    of = refine.Loss(net, hr, guide, 4, 0.3, refine.PLAIN)
+    whole = of.loss(slr, 0, backward=True)
+    monkeypatch.setattr(descent, "SIDE", 8)
+    tiled = of.loss(slr, 0, backward=True)
     assert tiled[0] == pytest.approx(whole[0], rel=1e-5)
     assert (tiled[1] - whole[1]).norm() < 1e-4 * whole[1].norm()
 
@@ -70,12 +71,12 @@ def test_tiles_give_the_gradient_of_the_whole(net, photo, monkeypatch):
 def test_the_gradient_is_that_of_the_loss(net, photo):
     """Against a difference of losses of float codes, along the gradient."""
     hr, slr, guide = begun(net, photo[:, :64, :64])
-    channel = Channel.parse("float")
+    of = refine.Loss(net, hr, guide, 4, 0.3, Channel.parse("float"))
 
     def loss(z):
-        return refine._loss(net, hr, z, guide, 4, 0.3, channel, torch.Generator(), backward=False)[0]
+        return of.loss(z, 0, backward=False)[0]
 
-    _, gradient = refine._loss(net, hr, slr, guide, 4, 0.3, channel, torch.Generator(), backward=True)
+    _, gradient = of.loss(slr, 0, backward=True)
     along = gradient / gradient.norm()
     slope = (loss(slr + 0.01 * along) - loss(slr - 0.01 * along)) / 0.02
     assert slope * slr.numel() == pytest.approx(float(gradient.norm()), rel=0.05)
@@ -111,13 +112,14 @@ def test_grey_images_and_three_frames_are_refined_too(photo):
     assert reached(joint, hr, refine.refine(joint, hr, slr, guide, 4, 3)) > reached(joint, hr, slr) + 0.1
 
 
-def test_what_cannot_be_refined_is_told(photo):
-    net = models.find("cic_color").network()
-    hr, slr, guide = begun(net, photo[:, :32, :32], 1, "y")
-    with pytest.raises(BadInput, match="no gradient"):
-        refine.refine(net, hr, slr, guide, 1, 1)
+def test_what_cannot_be_refined_is_told(net, photo):
+    hr, slr, guide = begun(net, photo[:, :32, :32])
     with pytest.raises(BadInput, match="below zero"):
-        refine.refine(net, hr, slr, guide, 1, -1)
+        refine.refine(net, hr, slr, guide, 4, -1)
+    bins = models.find("cic_color").network()
+    hr, slr, guide = begun(bins, photo[:, :32, :32], 1, "y")
+    with pytest.raises(BadInput, match="no gradient"):
+        refine.refine(bins, hr, slr, guide, 1, 1)
 
 
 def test_the_codec_refines_odd_sizes(photo):
