@@ -68,7 +68,8 @@ class Loss:
         received = sent.detach()
         share = torch.zeros_like(received)  # of each received value in the error
         error = 0.0
-        fast = fastest_precision(z.device) == "bf16-mixed"
+        # bfloat16 keeps less than the differences in which colour hides: there three steps came out 0.8 dB lower
+        fast = scale > 1 and fastest_precision(z.device) == "bf16-mixed"
         tiling = Tiling(net.head.reach(net, scale), net.head.granularity(net))
         for inside, outside in tiles((z.shape[-2], z.shape[-1]), tiling):
             with torch.set_grad_enabled(backward):

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tadlib import settings
 from tadlib.data import patches, sets
 from tadlib.errors import BadInput, OutOfTime
 from tadlib.run import Run
+from tadlib.settings import ROOT
 from tadlib.stored import Trained, folder, is_trained
 from tadlib.training import objectives
 from tadlib.training.fit import fit
@@ -139,6 +141,16 @@ def test_killed_at_20_random_moments_the_weights_are_those_of_a_run_in_one_go(mo
     assert sorted(contents(folder(RUN))) == ["history.csv", "record.json", "weights.safetensors"]
     assert not list((tmp_path / "checkpoints").rglob("*.pt"))
     assert resumed >= 5  # it did go on from checkpoints, not only start anew
+
+
+@pytest.mark.parametrize("where", ["", "parser = commands.parser; commands.parser = lambda: (stop(), parser())[1]; "])
+def test_ctrl_c_before_a_command_begins_and_while_it_reads_its_options_is_one_line(where):
+    """The fuzz run found a traceback there."""
+    script = ("import os, signal, sys\nfrom tadlib.__main__ import main\nfrom tadlib.tool import commands\n"
+              "stop = lambda: os.kill(os.getpid(), signal.SIGINT)\ncommands.prepare()\n"
+              f"{where or 'stop()'}\nsys.exit(main(['models']))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "tadlib: interrupted\n")
 
 
 def test_what_a_killed_process_was_writing_is_cleared_away():
