@@ -86,6 +86,13 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None,
         raise BadInput(f"{path}: cannot be read ({error or type(error).__name__})") from None
 
 
+def extent(path: Path) -> tuple[int, int]:
+    """How many pixels a picture file says it has in each direction, not decoded; 0 where that cannot be read."""
+    with suppress(Exception), _reading(), Image.open(path, formats=_formats()) as picture:
+        return picture.size
+    return 0, 0
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
     """Those of FORMATS that this machine's Pillow has."""

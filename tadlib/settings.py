@@ -16,7 +16,7 @@ PRECISIONS = {"auto": None, "fp32": "32-true", "bf16": "bf16-mixed", "32-true": 
 VARIABLES = {
     "TAD_DATA": "folder of the image sets (default: data/ of the project, and the bundled sample)",
     "TAD_RESULTS": "where runs, figures and tables go (default: results/)",
-    "TAD_CHECKPOINTS": "where unfinished trainings wait (default: build/checkpoints/)",
+    "TAD_CHECKPOINTS": "where unfinished trainings and large sets, decoded, wait (default: build/checkpoints/)",
     "TAD_MODELS": "a folder of models to look in first: as a training leaves them, or as `tadlib export` writes them",
     "TAD_DEVICE": "cpu, cuda, cuda:1 or mps (default: the GPU if there is one)",
     "TAD_PRECISION": "fp32 or bf16, for training (default: what is faster here)",
@@ -57,6 +57,11 @@ def results(profile: str) -> Path:
 def checkpoints(profile: str) -> Path:
     """Where unfinished trainings wait, outside git; $TAD_CHECKPOINTS moves them."""
     return _folder("TAD_CHECKPOINTS", ROOT / "build" / "checkpoints") / profile
+
+
+def decoded() -> Path:
+    """Where sets too large for memory lie decoded: beside the checkpoints."""
+    return checkpoints("decoded")
 
 
 def model_folders() -> list[Path]:

@@ -141,7 +141,10 @@ def _check(entry: dict, folder: Path) -> None:
     """Raise BadInput unless the folder's pixels (and flow files) are those of the registry, where it knows them."""
     if not any(folder.rglob("*")):
         raise BadInput("none of its pictures is in what was fetched")
+    whole = f"{folder}{sets.DEEP}"
+    if broken := sets.load(whole).broken:
+        raise BadInput(broken[0])
     flow = b"".join(f.read_bytes() for f in sorted(folder.rglob("*.flo")))
-    found = {"fingerprint": sets.fingerprint(str(folder)), "flow": hashlib.sha256(flow).hexdigest()[:16]}
+    found = {"fingerprint": sets.fingerprint(whole), "flow": hashlib.sha256(flow).hexdigest()[:16]}
     if any(entry.get(key, value) != value for key, value in found.items()):
         raise BadInput("other pixels than those of the stored runs")

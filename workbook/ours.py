@@ -25,7 +25,7 @@ def gain(run: str, steps: int, sets: tuple[str, ...], over: int = 0, column: str
         for name in sets:
             here = mine[mine["set"] == name].set_index("image")
             one, other = (here.loc[here["steps"] == n, column].clip(upper=100) for n in (steps, over))
-            whole = per_image(run, profile, name, factor).index
+            whole = per_image(run, profile, name).index  # which images the set has
             if not (set(whole) <= set(one.index) and set(whole) <= set(other.index)):
                 raise BadInput(f"{run}: {steps} steps on {name} are not measured (python -m workbook refine {run})")
             found[name] = difference(one, other)

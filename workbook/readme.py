@@ -37,9 +37,10 @@ def readme_table(profile: str = "cpu") -> str:
     """The README's results as Markdown, a table for each task: RGB / Y PSNR of each model on each set, and likeness."""
     tables = []
     for kind, sets, likeness, names in TABLES:
+        rows = score_table(list(names), tuple(sets), profile, ("SHRT", "SLR"))
+        sets = [s for s in sets if s != "VDIV2K" or (rows["set"] == s).any()]  # a column only where it was scored
         heads = ["scale", kind, "parameters", "trained", *(s.rpartition("/")[2] for s in sets), likeness]
         lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-        rows = score_table(list(names), tuple(sets), profile, ("SHRT", "SLR"))
         for name, shown in names.items():
             mine = rows[rows["run"] == name].set_index(["kind", "set"])
             one = [mine.loc[("SHRT", s)] if ("SHRT", s) in mine.index else None for s in sets]
@@ -54,8 +55,8 @@ def readme_table(profile: str = "cpu") -> str:
 
 
 def _trained(run: Run) -> str:
-    """Steps x patches x pixels of a training, briefly."""
-    own = f"{run.steps:,} x {run.batch} x {run.patch}²" if run.trains else ""
+    """Steps x patches x pixels of a training, briefly; and if it was on whole DIV2K, not on its crops."""
+    own = f"{run.steps:,} x {run.batch} x {run.patch}²{', DIV2K' if 'DIV2K' in run.train else ''}" if run.trains else ""
     return f"{own} after `{run.start[-1].name}`" if run.start and own else own
 
 

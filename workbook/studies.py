@@ -151,7 +151,7 @@ LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_obser
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4", "robust",
-           "bicubic_x2", "tool_x2")  # scored on all four sets, the others on the first two
+           "bicubic_x2", "tool_x2")  # scored on all sets, the others on the first two
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ONE_LEVEL = f"noise:{1 / 255:.5f}"
@@ -233,6 +233,7 @@ def scoring(run: Run) -> list[Scoring]:
 def named(name: str, profile: str = "cpu") -> Run:
     """The run of that name at a profile: "cpu" as in the table, "gpu" longer, "smoke" a few steps on the sample.
 
+    "gpu" trains on whole DIV2K where that is here or the run was so trained, else on the crops, as "cpu" does.
     Raises KeyError for a name that no table has, ValueError for an unknown profile.
     """
     if name not in ALL:
@@ -245,7 +246,9 @@ def named(name: str, profile: str = "cpu") -> Run:
         return found
     if profile == "smoke":
         return replace(found, steps=3, batch=2, patch=32, train=("SampleTrain",))
-    return replace(found, steps=found.steps * GPU_LONGER[ZOO[found.model].family], batch=2 * found.batch)
+    found = replace(found, steps=found.steps * GPU_LONGER[ZOO[found.model].family], batch=2 * found.batch)
+    whole = replace(found, train=tuple("DIV2K" if n == "DIV2K_crops" else n for n in found.train))
+    return whole if sets.is_here("DIV2K") or stored.is_trained(whole) else found
 
 
 def trained(name: str, profile: str = "cpu") -> Trained:

@@ -1,4 +1,4 @@
-"""Random training patches from images held in memory as uint8: no files, no workers, no loader."""
+"""Random training patches from images held as uint8 in memory or one file: no workers, no loader."""
 from __future__ import annotations
 
 import functools
@@ -62,11 +62,11 @@ class ClipPatches:
     def __init__(self, names: tuple[str, ...], size: int):
         spared = sets.held_out(names)
         self.size = size
-        self.sets = []  # of each set its clips (T, 3, H, W); a still image is one of a single frame
+        self.sets = []  # of each set its clips, lists of frames (3, H, W); a still image is one of a single frame
         for name in names:
             frames = [i for stem, i in sets.load(name).items() if name != names[0] or stem not in spared]
             large = [i for i in frames if min(i.shape[-2:]) >= size + (self.frames - 1) * PAN]
-            clips = [torch.stack(frames)] if sets.is_clip(name) else [i[None] for i in large]
+            clips = [frames] if sets.is_clip(name) else [[i] for i in large]
             if not large:
                 raise BadInput(f"{name}: no image has the {size + (self.frames - 1) * PAN} pixels on each side that "
                                "training on clips needs")
@@ -78,14 +78,15 @@ class ClipPatches:
         for row, draws in zip(out, torch.rand(count, 11, generator=rng).tolist(), strict=True):
             which, what, when, y, x, dy, dx, flip, mirror, transpose, reverse = draws
             clips = self.sets[int(which * len(self.sets))]
-            clip = clips[int(what * len(clips))]
-            if len(clip) == 1:
+            shown = clips[int(what * len(clips))]
+            if len(shown) == 1:
                 step = [int(d * (2 * PAN + 1)) - PAN for d in (dy, dx)]
-                clip = pan(clip[0], self.frames, (self.size, self.size), (step[0], step[1]), (y, x))
+                clip = pan(shown[0], self.frames, (self.size, self.size), (step[0], step[1]), (y, x))
             else:
-                first = int(when * (len(clip) - self.frames + 1))
-                top, left = (int(p * (n - self.size + 1)) for p, n in zip((y, x), clip.shape[-2:], strict=True))
-                clip = clip[first : first + self.frames, :, top : top + self.size, left : left + self.size]
+                first = int(when * (len(shown) - self.frames + 1))
+                top, left = (int(p * (n - self.size + 1)) for p, n in zip((y, x), shown[0].shape[-2:], strict=True))
+                clip = torch.stack([frame[:, top : top + self.size, left : left + self.size]
+                                    for frame in shown[first : first + self.frames]])
             clip = clip.flip([d for d, p in ((0, reverse), (2, flip), (3, mirror)) if p < 0.5])
             row.copy_(clip.mT if transpose < 0.5 else clip)
         return out

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor
 
+from tadlib.data.mapped import IN_MEMORY, Images, add, shared
 from tadlib.errors import BadInput, MissingData
-from tadlib.files import SUFFIXES, natural, read_image
+from tadlib.files import SUFFIXES, extent, natural, read_image
 from tadlib.pixels import centre_crop, from_array, pan
-from tadlib.settings import data_folder
+from tadlib.settings import data_folder, decoded
 
-TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100")
+TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100", "VDIV2K")
 HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
 DEEP = "/**"  # ends the name of a folder of own images where the folders in it count too
 HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
@@ -30,12 +33,6 @@ HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
 def registry() -> dict[str, dict]:
     """What is known of each set, by name (sets.toml beside this file)."""
     return tomllib.loads((Path(__file__).parent / "sets.toml").read_text())
-
-
-class Images(dict[str, Tensor]):
-    """uint8 (3, H, W) by stem, and of a folder of own images what could not be read, a line each."""
-
-    broken: tuple[str, ...] = ()
 
 
 def is_registered(name: str) -> bool:
@@ -78,10 +75,11 @@ def here_or_sample(names: tuple[str, ...], stand_in: str = "Sample") -> tuple[st
 
 
 @functools.lru_cache(maxsize=8)
-def load(name: str) -> Images:
-    """All images of a set, kept in memory; of own images one that is broken stops none of the others.
+def load(name: str, mapped: bool = True) -> Images:
+    """All images of a set, kept in memory or, where they are too large and it may be `mapped`, in a file (mapped.py).
 
-    `name` is a registered set or a folder of own images. Raises MissingData, BadInput.
+    `name` is a registered set or a folder of own images, of which a broken one stops no other. Raises MissingData,
+    BadInput.
     """
     found = files(name)
     if not found:
@@ -100,12 +98,26 @@ def load(name: str) -> Images:
     twice = [stem for stem, count in Counter(stems).items() if count > 1]
     if twice:
         raise BadInput(f"{name}: two pictures there are named {twice[0]}; rename one")
-    images = Images()
-    for stem, file in zip(stems, found, strict=True):
-        try:
-            images[stem] = centre_crop(_read(file), crop)
-        except BadInput as error:
-            images.broken += (str(error),)
+
+    def pictures() -> Iterator[tuple[str, Tensor | str]]:
+        for stem, file in zip(stems, found, strict=True):
+            try:
+                yield stem, centre_crop(_read(file), crop)
+            except BadInput as error:
+                yield stem, str(error)
+
+    size = sum(3 * math.prod(min(side, crop) for side in extent(f)) for f in found) if mapped else 0
+    if size > IN_MEMORY:  # known by what is seen without decoding it, at any place, by any machine
+        seen = [(stem, crop, f.stat().st_size, f.stat().st_mtime_ns) for stem, f in zip(stems, found, strict=True)]
+        key = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+        images = shared(decoded() / f"{key}.pixels", name, size, pictures())
+    else:
+        images = Images()
+        for stem, picture in pictures():
+            if isinstance(picture, str):
+                images.broken += (picture,)
+            else:
+                images[stem] = picture
     if images.broken and (is_registered(name) or not images):
         raise BadInput(images.broken[0])
     return images
@@ -114,11 +126,10 @@ def load(name: str) -> Images:
 @functools.cache
 def fingerprint(name: str) -> str:
     """What identifies a set: SHA-256 over stems, shapes and decoded pixels; a lossless re-encoding is the same set."""
-    digest = hashlib.sha256()
-    for stem, image in load(name).items():
-        digest.update(f"{stem} {tuple(image.shape)}".encode())
-        digest.update(image.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    digest, images = hashlib.sha256(), load(name)
+    for stem, image in images.items() if not images.fingerprint else ():
+        add(digest, stem, image)
+    return images.fingerprint or digest.hexdigest()[:16]
 
 
 def known_fingerprint(name: str) -> str | None:

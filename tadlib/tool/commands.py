@@ -187,7 +187,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     wanted = f"{Path(name)}{sets.DEEP}" if own and options.recursive else name
     if own and not sets.files(wanted):
         raise BadInput(f"{name}: holds no picture{others and f' ({others})'}")
-    images = sets.load(wanted)
+    images = sets.load(wanted, mapped=False)  # writes nothing
     bad = [*images.broken, *(f"{stem}: smaller than the scale of {scale}, it cannot be scored"
                              for stem, image in images.items() if min(image.shape[-2:]) < scale)]
     usable = {stem: image for stem, image in images.items() if min(image.shape[-2:]) >= scale}

@@ -391,6 +391,8 @@ OFFICIAL = {  # where the archives have the pictures, as far as is known without
     "BSDS100": lambda f: f"BSR/BSDS500/data/images/val/{f.name}",
     "BSDS_train": lambda f: f"BSR/BSDS500/data/images/{'train' if f.stem[-1] in '02468' else 'test'}/{f.name}",
     "Urban100": lambda f: f"SelfExSR-master/data/Urban100/image_SRF_4/{f.stem}_SRF_4_HR.png",
+    "DIV2K": lambda f: f"DIV2K_train_HR/{f.name}",
+    "VDIV2K": lambda f: f"DIV2K_valid_HR/{f.name}",
     "DIV2K_crops": lambda f: f"DIV2K_train_HR/{f.name}",
     "Middlebury": lambda f: f"other-{'data' if f.suffix == '.png' else 'gt-flow'}/{f.parent.name}/{f.name}",
     "ColorDemo": lambda f: f.name,
@@ -398,6 +400,19 @@ OFFICIAL = {  # where the archives have the pictures, as far as is known without
 BESIDE = ("BSR/BSDS500/data/images/train/302003.jpg", "BSR/BSDS500/data/images/test/Thumbs.db", "BSR/README.png",
           "SelfExSR-master/data/Urban100/image_SRF_4/img_001_SRF_4_LR.png", "other-data/Urban2/a.png",
           "SelfExSR-master/data/Urban100/image_SRF_2/img_001_SRF_2_HR.png", "other-data/Venus/frame09.png")
+
+
+def test_a_set_that_nobody_has_yet_is_listed_as_absent_and_taken_as_it_comes(web, no_data, monkeypatch, capsys):
+    assert main(["data"]) == 0
+    out = capsys.readouterr().out
+    assert "\nDIV2K        absent (0 of 800) " in out and "\nVDIV2K       absent (0 of 100) " in out
+    entry = sets.registry()["VDIV2K"] | {"images": 2, "archives": [f"{web.address}/DIV2K_valid_HR.zip"]}
+    monkeypatch.setattr(sets, "registry", lambda: {"VDIV2K": entry})
+    web.files["/DIV2K_valid_HR.zip"] = a_zip({f"DIV2K_valid_HR/{n:04}.png": png(n) for n in (801, 802)} |
+                                             {"__MACOSX/DIV2K_valid_HR/._0801.png": b"what a Mac leaves"})
+    assert main(["data", "--download", "VDIV2K"]) == main(["data", "--fingerprint"]) == 0
+    assert "not in tadlib/data/sets.toml yet" in capsys.readouterr().out
+    assert files(no_data).keys() == {"VDIV2K/0801.png", "VDIV2K/0802.png"}
 
 
 def test_every_registered_archive_is_known_to_these_tests():

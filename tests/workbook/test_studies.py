@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tadlib import stored
 from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation.protocol import KINDS
@@ -254,6 +255,28 @@ def test_at_every_profile_equal_training_is_equal_and_no_two_runs_are_the_same(p
     assert len({run.steps * run.batch * run.patch**2 for run in map(runs.get, studies.BATCHES)}) == 1
     ratio = runs["aetad_direct4_long"].steps / runs["aetad_direct4"].steps
     assert ratio == studies.ALL["aetad_direct4_long"].steps / studies.ALL["aetad_direct4"].steps
+
+
+def test_the_gpu_profile_trains_on_whole_div2k_where_it_is_or_was_and_no_other_profile_does(own_results, no_data,
+                                                                                           monkeypatch):
+    crops, whole = ("DIV2K_crops", "BSDS_train"), ("DIV2K", "BSDS_train")
+    assert studies.named("aetad", "gpu").train == crops
+    known = stored.folder(replace(studies.named("aetad", "gpu"), train=whole))
+    known.mkdir(parents=True)
+    (known / "record.json").write_text("{}")
+    assert [studies.named(name, "gpu").train for name in ("aetad", "no_tad")] == [whole, crops]
+    monkeypatch.setattr(sets, "is_here", lambda name: True)
+    assert studies.named("no_tad", "gpu").train == studies.named("robust", "gpu").start[0].train == whole
+    assert studies.named("sofvsr", "gpu").train == ("VideoTrain", "BSDS_train")
+    assert studies.named("no_tad", "cpu") == studies.ALL["no_tad"] and studies.named("no_tad").train == crops
+
+
+def test_vdiv2k_is_scored_and_shown_where_it_is_and_nowhere_else(store, monkeypatch):
+    store("aetad", [{"set": "Set5"}])
+    assert studies.scored_sets("aetad", "cpu", sets.TEST_SETS) == ("Set5",)
+    monkeypatch.setattr(sets, "is_here", lambda name: name in ("Set5", "VDIV2K"))
+    assert studies.scored_sets("aetad", "cpu", sets.TEST_SETS) == ("Set5", "VDIV2K")
+    assert any("VDIV2K" in todo.sets for todo in studies.scoring(studies.named("tool_x4")))
 
 
 def test_a_smoke_run_is_short_and_needs_no_data():
