@@ -1,8 +1,7 @@
 """A folder through `downscale` and `upscale` with --jobs 2 and with one job, one thread each: pictures a second.
 
 Each is a command of its own; the two take turns. The speed is that from the first picture written to the last; what a
-start takes until then (loading torch, with --jobs in each process as well) is printed apart. The issue asks for a
-ratio of 1.6 on two free cores.
+start takes until then (loading torch, with --jobs in each process as well) is printed apart.
 """
 import argparse
 import os

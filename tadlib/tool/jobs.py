@@ -77,6 +77,7 @@ def _all(todo: list[Pair], outcomes: Generator[BadInput | None, None, None], nam
             good += trouble is None
             if trouble:
                 bad[str(trouble)] = None
+        next(outcomes, None)  # to its own end: closed before that, it would end processes that wait for more
     for line in bad:
         tell(line)
     return good
