@@ -86,11 +86,12 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None,
         raise BadInput(f"{path}: cannot be read ({error or type(error).__name__})") from None
 
 
-def extent(path: Path) -> tuple[int, int]:
-    """How many pixels a picture file says it has in each direction, not decoded; 0 where that cannot be read."""
-    with suppress(Exception), _reading(), Image.open(path, formats=_formats()) as picture:
-        return picture.size
-    return 0, 0
+def head(path: Path) -> tuple[tuple[int, int], str]:
+    """How many pixels a picture file says it has in each direction, and its format; 0, "" where that cannot be read."""
+    if path.is_file():  # a pipe would be waited for
+        with suppress(Exception), _reading(), Image.open(path, formats=_formats()) as picture:
+            return picture.size, picture.format or ""
+    return (0, 0), ""
 
 
 @functools.cache

@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tadlib.channel import KINDS
 from tadlib.networks import TAD
 from workbook import figures, palette, studies
 from workbook.flowchart import Box
@@ -33,15 +35,24 @@ def rate_distortion(names: list[str], profile: str = "cpu") -> tuple[Figure, pd.
     for ax, set_name in zip(figure.subplots(len(sets), 1, squeeze=False).flat, sets, strict=True):
         here = table[table["set"] == set_name]
         shown = here[here["model"].isin(names)].assign(label=lambda rows: rows["model"] + ", small PNG")
-        for kind, style in (("jpeg", ":"), ("webp", "-")):
-            one = here[(here["model"] == "original") & here["channel"].str.startswith(f"{kind}:")].sort_values("bits")
-            ax.plot(one["bits"], one["psnr_rgb"], style, marker=".", color=palette.colour("original"))
+        for kind, one in files_of_hr(ax, here).items():
             shown = pd.concat([shown, one.iloc[len(one) // 4 :][:1].assign(label=f"{kind.upper()} of the HR image")])
         ax.set(xscale="log", xlabel="bits per HR pixel", ylabel="RGB PSNR, dB", title=set_name)
         ax.set_xticks((0.25, 0.5, 1, 2, 4), ("0.25", "0.5", "1", "2", "4"))
         ax.set_xticks((), minor=True)
         figures.label_points(ax, shown.rename(columns={"run": "folder", "model": "run"}), "bits", "psnr_rgb", "label")
     return figure, table
+
+
+def files_of_hr(ax: Axes, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Draw the curves of JPEG and WebP files of the HR image, from rows of `rate_distortion`; the rows of each kind."""
+    found = {}
+    for kind, style in (("jpeg", ":"), ("webp", "-")):
+        one = rows[(rows["model"] == "original") & rows["channel"].str.startswith(f"{kind}:")].sort_values("bits")
+        ax.plot(one["bits"], one["psnr_rgb"], style, marker=".", color=palette.colour("original"),
+                label=f"{KINDS[kind].words.split()[0]} of the HR image")
+        found[kind] = one
+    return found
 
 
 def at_equal_bytes(rates: pd.DataFrame, mine: pd.DataFrame, kind: str) -> float:

@@ -57,24 +57,6 @@ def stamp(figure: Figure, text: str) -> None:
                     bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "#b00020"})
 
 
-def pipeline(stages: list[tuple[str, str]], title: str = "", per_row: int = 7) -> Figure:
-    """Boxes from left to right, row by row, with arrows between them: (what it is, its shape) for each."""
-    rows = [stages[n : n + per_row] for n in range(0, len(stages), per_row)]
-    figure = blank(1.75 * min(per_row, len(stages)), 1.25 * len(rows) + 0.35)
-    ax, size = figure.subplots(), least(figure.get_figwidth())
-    ax.set(xlim=(-0.1, min(per_row, len(stages))), ylim=(-len(rows) + 0.35, 0.65), title=title)
-    ax.set_axis_off()
-    for r, row in enumerate(rows):
-        for n, (name, shape) in enumerate(row):
-            ax.add_patch(FancyBboxPatch((n + 0.04, -r - 0.28), 0.78, 0.56, boxstyle="round,pad=0.03",
-                                        facecolor=_COLOURS["r" if shape else "a"], edgecolor="#444", linewidth=0.6))
-            ax.text(n + 0.43, -r + 0.07, name, ha="center", va="center", fontsize=size)
-            ax.text(n + 0.43, -r - 0.18, shape, ha="center", va="center", fontsize=size, color="#333")
-            if n + 1 < len(row):
-                ax.annotate("", (n + 1.02, -r), (n + 0.86, -r), arrowprops={"arrowstyle": "->", "color": "#444"})
-    return figure
-
-
 def picture(axes: Axes, image: Tensor, title: str = "") -> None:
     """Show uint8 (3 or 1, H, W): pixels as squares from threefold on, shrunk through a filter that makes no pattern."""
     array = image.permute(1, 2, 0).numpy()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -44,3 +45,10 @@ def flowchart(boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], title
             "arrowstyle": "-|>", "color": "#444", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0,
             "patchA": patches[start], "patchB": patches[end]})
     return figure
+
+
+def pipeline(stages: Sequence[tuple[str, str]], title: str = "", per_row: int = 7) -> Figure:
+    """Stages one after the other, row by row: (what it is, the shape of what it puts out) for each."""
+    boxes = {str(n): Box(text, shape, n % per_row, n // per_row) for n, (text, shape) in enumerate(stages)}
+    arrows = [(one, other) for one, other in pairwise(boxes) if boxes[one].row == boxes[other].row]
+    return flowchart(boxes, arrows, title)

@@ -1,9 +1,11 @@
-"""Tables as HTML for notebooks and pages: numbers right-aligned with equally many digits, units in the heads."""
+"""Tables as HTML for notebooks and pages: numbers right-aligned with equally many digits, units in the heads; and as
+Markdown for the README.
+"""
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from IPython.display import HTML
@@ -25,6 +27,12 @@ def table(rows: pd.DataFrame, heads: Mapping[str, str] | None = None, digits: in
              for row in rows.itertuples(index=False)]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return HTML(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts as a README has it."""
+    lines = [f"| {' | '.join(line)} |" for line in (heads, *rows)]
+    return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])
 
 
 def cell(value: object, digits: int = 2) -> str:

@@ -110,9 +110,14 @@ def advantage(a: str, b: str, sets: tuple[str, ...] = SETS, most: bool = False, 
         usable = sets if sets == ("ColorDemo",) and profile != "smoke" else studies.scored_sets(a, profile, sets)
         found = {s: difference(per_image(a, profile, s, channel=channel), per_image(b, profile, s, channel=channel))
                  for s in usable}
-        value, low, high = (max if most else min)(found.values())
-        return Measured(value, (a, b), ", ".join(f"{s} {d:+.2f}" for s, (d, _, _) in found.items()), low, high)
+        return of_sets(found, (a, b), most)
     return measure
+
+
+def of_sets(found: dict[str, tuple[float, float, float]], runs: tuple[str, ...], most: bool = False) -> Measured:
+    """Differences by set, each with its interval, as one number: the least of them (`most`: the largest)."""
+    value, low, high = (max if most else min)(found.values())
+    return Measured(value, runs, ", ".join(f"{s} {d:+.2f}" for s, (d, _, _) in found.items()), low, high)
 
 
 def over_each(run: str, rivals: tuple[str, ...], sets: tuple[str, ...] = SETS, most: bool = False) -> Measure:

@@ -5,45 +5,49 @@ The thresholds were committed before what they judge was measured. Known at that
 """
 from __future__ import annotations
 
+import pandas as pd
+
 from tadlib.errors import BadInput
 from workbook import refinement, studies
 from workbook.claims import Claim
-from workbook.measurements import Measure, Measured, difference, per_image
+from workbook.measurements import Measure, Measured, difference, of_sets, per_image
 
 HERE = "08_refinement"
 
 
-def gain(run: str, steps: int, sets: tuple[str, ...], over: int = 0, column: str = "psnr_y", channel: str = "8bit",
-         met: str = "", likeness: str = refinement.EQUAL, scale: int | None = None, most: bool = False) -> Measure:
+def gain(run: str, steps: int, sets: tuple[str, ...], over: int = 0, column: str = "psnr_y", most: bool = False,
+         **where: str | int) -> Measure:
     """By how much `steps` exceed `over` steps in a column, on the set where they do so least (`most`: most)."""
     def measure(profile: str) -> Measured:
-        rows = refinement.read(profile)
-        factor = scale or studies.trained(run, profile).run.scale
-        mine = rows[(rows["model"] == run) & (rows["channel"] == channel) & (rows["met"] == (met or channel))
-                    & (rows["likeness"] == likeness) & (rows["scale"] == factor)]
-        found = {}
-        for name in sets:
-            here = mine[mine["set"] == name].set_index("image")
-            one, other = (here.loc[here["steps"] == n, column].clip(upper=100) for n in (steps, over))
-            whole = per_image(run, profile, name).index  # which images the set has
-            if not (set(whole) <= set(one.index) and set(whole) <= set(other.index)):
-                raise BadInput(f"{run}: {steps} steps on {name} are not measured (python -m workbook refine {run})")
-            found[name] = difference(one, other)
-        value, low, high = (max if most else min)(found.values())
-        return Measured(value, (run,), ", ".join(f"{s} {d:+.2f}" for s, (d, _, _) in found.items()), low, high)
+        found = {name: _images(run, name, column, (steps, over), profile, where) for name in sets}
+        return of_sets({name: difference(*(rows.clip(upper=100) for rows in both)) for name, both in found.items()},
+                       (run,), most)
     return measure
 
 
 def growth(run: str, steps: int, set_name: str) -> Measure:
     """By how many percent the small file grows through refinement: the mean of a set's images."""
     def measure(profile: str) -> Measured:
-        found = gain(run, steps, (set_name,), column="lr_bytes")  # its message, where nothing is measured
-        found(profile)
-        rows = refinement.means(profile)
-        mine = rows[(rows["model"] == run) & (rows["set"] == set_name) & (rows["channel"] == "8bit")
-                    & (rows["met"] == "8bit") & (rows["likeness"] == refinement.EQUAL)].set_index("steps")["lr_bytes"]
-        return Measured(100 * (mine[steps] / mine[0] - 1), (run,), f"{mine[0]:.0f} to {mine[steps]:.0f} bytes")
+        after, before = (rows.mean() for rows in _images(run, set_name, "lr_bytes", (steps, 0), profile, {}))
+        return Measured(100 * (after / before - 1), (run,), f"{before:.0f} to {after:.0f} bytes")
     return measure
+
+
+def _images(run: str, set_name: str, column: str, steps: tuple[int, ...], profile: str, where: dict[str, str | int]
+            ) -> list[pd.Series]:
+    """A column of refined.csv by image, for each of these steps; `where` says what differs from a plain file at equal
+    likeness. Raises BadInput where not all of the set is measured.
+    """
+    rows = refinement.read(profile)
+    way = where.get("channel", "8bit")
+    asked = {"model": run, "set": set_name, "channel": way, "met": way, "likeness": refinement.EQUAL,
+             "scale": studies.trained(run, profile).run.scale} | where
+    here = rows[(rows[list(asked)] == pd.Series(asked)).all(axis=1)].set_index("image")
+    found = [here.loc[here["steps"] == n, column] for n in steps]
+    whole = set(per_image(run, profile, set_name).index)  # which images the set has
+    if not all(whole <= set(one.index) for one in found):
+        raise BadInput(f"{run}: {steps[0]} steps on {set_name} are not measured (python -m workbook refine {run})")
+    return found
 
 
 def _claim(id: str, text: str, number: str, holds: float, partly: float, measure: Measure, unit: str = "dB",

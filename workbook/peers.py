@@ -6,10 +6,10 @@ import pandas as pd
 from tadlib import networks
 from tadlib.networks.tad import multiply_adds
 from workbook import refinement, studies
+from workbook.claims import FOUR
 from workbook.speed import speed_table
 from workbook.tables import quoted, score_table
 
-SETS = ("Set5", "Set14", "BSDS100", "Urban100")
 OURS = {4: ("aetad", "tool_x4", "robust"), 2: ("tool_x2",)}
 STEPS = 10  # of refinement, in the column of its own
 
@@ -27,9 +27,9 @@ def table(profile: str = "cpu") -> pd.DataFrame:
             if name != "source" and entry["scale"] == scale:
                 rows.append({"scale": f"x{scale}", "down and up": f"{name.rpartition(',')[0]}, quoted",
                              "parameters": f"{entry['params'] / 1e6:.2f} M",
-                             **{s: f"{entry[s]:.2f}" for s in SETS}})
+                             **{s: f"{entry[s]:.2f}" for s in FOUR}})
         rows += [_ours(name, scale, profile) for name in OURS[scale]]
-    columns = ["scale", "down and up", "parameters", "multiply-adds / HR pixel", "s / MP", *SETS, "likeness, dB",
+    columns = ["scale", "down and up", "parameters", "multiply-adds / HR pixel", "s / MP", *FOUR, "likeness, dB",
                f"after {STEPS} refinement steps"]
     return pd.DataFrame(rows, columns=columns).fillna("")
 
@@ -37,7 +37,7 @@ def table(profile: str = "cpu") -> pd.DataFrame:
 def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
     trained = studies.trained(name, profile)
     model = trained.run.model
-    sets = studies.scored_sets(name, profile, SETS)
+    sets = studies.scored_sets(name, profile, FOUR)
     found = score_table([name], sets, profile, ("SHRT", "SLR")).set_index(["kind", "set"])
     down, up = multiply_adds(networks.build(model), scale)
     speed = speed_table(profile).set_index(["model", "scale"]).loc[(model, scale)]
@@ -45,14 +45,14 @@ def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
             "parameters": f"{trained.record['params'] / 1e6:.2f} M",
             "multiply-adds / HR pixel": f"{down / 1e3:.0f} k + {up / 1e3:.0f} k",
             "s / MP": f"{speed['down s/MP']:.2f} + {speed['up s/MP']:.2f}",
-            **{s: f"{found.psnr_y['SHRT', s]:.2f} / {found.psnr_rgb['SHRT', s]:.2f}" for s in SETS
+            **{s: f"{found.psnr_y['SHRT', s]:.2f} / {found.psnr_rgb['SHRT', s]:.2f}" for s in FOUR
                if ("SHRT", s) in found.index},
             "likeness, dB": f"{found.psnr_rgb['SLR', sets[0]]:.1f}",
             f"after {STEPS} refinement steps": _refined(name, profile)}
 
 
 def _refined(name: str, profile: str) -> str:
-    rows = refinement.means(profile)
-    rows = rows[(rows["model"] == name) & (rows["steps"] == STEPS) & (rows["likeness"] == refinement.EQUAL)
-                & (rows["channel"] == "8bit") & (rows["met"] == "8bit") & rows["set"].isin(SETS)]
+    rows = refinement.at_equal_likeness(refinement.means(profile))
+    rows = rows[(rows["model"] == name) & (rows["steps"] == STEPS) & (rows["channel"] == "8bit")
+                & rows["set"].isin(FOUR)]
     return ", ".join(f"{row.set} {row.psnr_y:.2f}" for row in rows.itertuples())

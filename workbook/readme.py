@@ -10,6 +10,7 @@ from tadlib.channel import Channel
 from tadlib.run import Run
 from tadlib.settings import ROOT
 from workbook import peers, pictures, refinement, scale, studies
+from workbook.markup import markdown
 from workbook.measurements import seed_range
 from workbook.summary import sentences
 from workbook.tables import quoted, score_table
@@ -40,17 +41,16 @@ def readme_table(profile: str = "cpu") -> str:
         rows = score_table(list(names), tuple(sets), profile, ("SHRT", "SLR"))
         sets = [s for s in sets if s != "VDIV2K" or (rows["set"] == s).any()]  # a column only where it was scored
         heads = ["scale", kind, "parameters", "trained", *(s.rpartition("/")[2] for s in sets), likeness]
-        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        lines = []
         for name, shown in names.items():
             mine = rows[rows["run"] == name].set_index(["kind", "set"])
             one = [mine.loc[("SHRT", s)] if ("SHRT", s) in mine.index else None for s in sets]
             cells = ["not scored" if r is None else f"{r['psnr_rgb']:.2f} / {r['psnr_y']:.2f}" for r in one]
             close = mine["psnr_rgb"].get(("SLR", sets[0]), 100)
             trained = studies.trained(name, profile)
-            line = [f"x{trained.run.scale}", shown, f"{trained.record['params']:,}", _trained(trained.run), *cells,
-                    "the same" if close >= 100 else f"{close:.1f}"]
-            lines.append(f"| {' | '.join(line)} |")
-        tables.append("\n".join(lines))
+            lines.append([f"x{trained.run.scale}", shown, f"{trained.record['params']:,}", _trained(trained.run),
+                          *cells, "the same" if close >= 100 else f"{close:.1f}"])
+        tables.append(markdown(heads, lines))
     return "\n\n".join([*tables, _beside_others(profile)])
 
 
@@ -63,25 +63,23 @@ def _trained(run: Run) -> str:
 def _beside_others(profile: str) -> str:
     """The tool nets among their peers (peers.py), PSNR of Y, ours in RGB as well, as Markdown."""
     rows = peers.table(profile)
-    lines = [f"| {' | '.join(rows.columns)} |", "|---" * len(rows.columns) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows.itertuples(index=False)])
+    return markdown(list(rows.columns), rows.itertuples(index=False))
 
 
 def refined_table(profile: str = "cpu") -> str:
     """What refinement gives on Set5 (refined.csv): RGB / Y PSNR by steps, likeness before and after, as Markdown."""
-    rows = refinement.means(profile).query("set == 'Set5' and likeness == 'as before' and met == channel")
+    rows = refinement.at_equal_likeness(refinement.means(profile)).query("set == 'Set5'")
     rows = rows[rows["scale"] == rows["model"].map(lambda name: studies.named(name, profile).scale)]  # each at its own
     steps = sorted(rows["steps"].unique())
-    lines = [f"| Set5 | {' | '.join('not refined' if n == 0 else f'{n} steps' for n in steps)} | likeness |",
-             "|---" * (len(steps) + 2) + "|"]
+    lines = []
     for (model, channel), one in rows.groupby(["model", "channel"], sort=False):
         at = one.set_index("steps")
         cells = [f"{at.psnr_rgb[n]:.2f} / {at.psnr_y[n]:.2f}" if n in at.index else "" for n in steps]
         way = "" if channel == "8bit" else f", through {Channel.parse(channel).words}"
         close = at["slr_rgb"]
-        lines.append(f"| `{model}`{way} | {' | '.join(cells)} | " + (
-            f"{close.iloc[0]:.1f}, {close.iloc[-1]:.1f} |" if len(close) > 1 else f"{close.iloc[0]:.1f} |"))
-    return "\n".join(lines)
+        ends = close.iloc[[0, -1]] if len(close) > 1 else close
+        lines.append([f"`{model}`{way}", *cells, ", ".join(f"{value:.1f}" for value in ends)])
+    return markdown(["Set5", *("not refined" if n == 0 else f"{n} steps" for n in steps), "likeness"], lines)
 
 
 def fuzzed_table(profile: str = "cpu") -> str:
@@ -89,12 +87,10 @@ def fuzzed_table(profile: str = "cpu") -> str:
     rows = pd.read_csv(settings.results(profile) / "fuzz.csv")
     whole = rows.iloc[-1]
     heads = ["", "cases", "used", "refused", "ended by a signal", "in trouble", "longest, s", "memory, MB"]
-    lines = [f"The last long run: {whole['cases']:,} cases in {whole['minutes']:.0f} minutes on one busy core, seed "
-             f"{whole['seed']}; in trouble: {whole['troubles']}.", "",
-             f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    lines += [f"| {row.kind} | {row.cases:,} | {row.used:,} | {row.refused:,} | {row.killed:,} | {row.troubles} | "
-              f"{row.seconds_max:.0f} | {row.megabytes_max:,} |" for row in rows.itertuples()]
-    return "\n".join(lines)
+    lines = [[row.kind, f"{row.cases:,}", f"{row.used:,}", f"{row.refused:,}", f"{row.killed:,}", f"{row.troubles}",
+              f"{row.seconds_max:.0f}", f"{row.megabytes_max:,}"] for row in rows.itertuples()]
+    return (f"The last long run: {whole['cases']:,} cases in {whole['minutes']:.0f} minutes on one busy core, seed "
+            f"{whole['seed']}; in trouble: {whole['troubles']}.\n\n{markdown(heads, lines)}")
 
 
 def short(profile: str = "cpu") -> str:

@@ -6,21 +6,17 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tadlib.channel import KINDS, Channel
+from tadlib.channel import Channel
 from tadlib.networks import TAD
 from tadlib.pixels import rgb_to_y, to_codes, to_float
 from tadlib.tasks import guidance
 from tadlib.tool.refine import refine
 from workbook import figures, palette
 from workbook.colour import spectrum
-from workbook.refinement import EQUAL
+from workbook.exhibits import files_of_hr
+from workbook.refinement import EQUAL, at_equal_likeness
 
 TIMES = 8  # differences of small images are shown so many times as large
-
-
-def at_equal_likeness(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose code was made for what it met, and is as like bicubic as before."""
-    return table[(table["likeness"] == EQUAL) & (table["channel"] == table["met"])]
 
 
 def by_steps(rows: pd.DataFrame) -> pd.DataFrame:
@@ -152,11 +148,8 @@ def rates(table: pd.DataFrame, files: pd.DataFrame, set_name: str) -> Figure:
     """RGB PSNR over bits per HR pixel: refined small images as JPEG and PNG, JPEG and WebP of HR (`files`)."""
     figure = figures.blank(7.2, 4.6)
     ax = figure.subplots()
-    here = files[(files["set"] == set_name) & (files["model"] == "original")]
-    for kind in ("jpeg", "webp"):
-        one = here[here["channel"].str.startswith(f"{kind}:")].sort_values("bits")
-        ax.plot(one["bits"], one["psnr_rgb"], ".-", label=f"{KINDS[kind].words.split()[0]} of the HR image")
-    rows = table[(table["set"] == set_name) & (table["channel"] == table["met"]) & (table["likeness"] == EQUAL)]
+    files_of_hr(ax, files[files["set"] == set_name])
+    rows = at_equal_likeness(table[table["set"] == set_name])
     for label, model, channel, steps, mark in (
             ("robust, small JPEG, not refined", "robust", "jpeg:", 0, "s--"),
             ("robust, small JPEG, refined for it", "robust", "jpeg:", 10, "o-"),
@@ -165,7 +158,8 @@ def rates(table: pd.DataFrame, files: pd.DataFrame, set_name: str) -> Figure:
         one = rows[(rows["model"] == model) & rows["channel"].str.startswith(channel) & (rows["steps"] == steps)]
         one = one.sort_values("bits")
         if len(one):
-            ax.plot(one["bits"], one["psnr_rgb"], mark, markersize=5, label=label)
+            ax.plot(one["bits"], one["psnr_rgb"], mark, color=palette.colour(model), markersize=5, label=label,
+                    markerfacecolor=None if steps else "white")
     ax.set(xscale="log", xlabel="bits per HR pixel", ylabel="RGB PSNR, dB", title=set_name)
     ax.set_xticks((0.125, 0.25, 0.5, 1, 2), ("0.125", "0.25", "0.5", "1", "2"))
     ax.set_xticks((), minor=True)

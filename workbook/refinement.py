@@ -51,6 +51,11 @@ class Plan:
     scale: int | None = None
     first: int | None = None
 
+    @property
+    def weight(self) -> str:
+        """Of likeness, as refined.csv has it."""
+        return EQUAL if self.likeness is None else f"{self.likeness:g}"
+
     def ways(self) -> dict[str, Channel]:
         return {str(way): way for way in map(Channel.parse, (self.channel, *self.met))}
 
@@ -99,7 +104,6 @@ def _images(plan: Plan, run: Run, name: str) -> list[tuple[str, Tensor]]:
 def measure(plan: Plan, profile: str = "cpu") -> Path:
     """Refine and store what lacks of a plan. Raises BadInput, MissingData where a set is not here."""
     known = read(profile) if path(profile).exists() else pd.DataFrame(columns=KEYS)
-    weight = EQUAL if plan.likeness is None else f"{plan.likeness:g}"
     ways = plan.ways()
     made_for = Channel.parse(plan.channel)
     trained = studies.trained(plan.run, profile)
@@ -113,8 +117,8 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
             slr = net.encode(to_float(hr), scale, x_gd)
             rows = []
             for steps in plan.steps:
-                keys = {way: [trained.folder.name, scale, set_name, image, str(made_for), way, steps, weight]
-                        for way in ways}
+                keys = {way: [trained.folder.name, scale, set_name, image, str(made_for), way, steps,
+                              plan.weight] for way in ways}
                 lacking = {way: key for way, key in keys.items()
                            if not (len(known) and (known[KEYS] == key).all(axis=1).any())}
                 if not lacking:
@@ -156,6 +160,11 @@ def means(profile: str = "cpu") -> pd.DataFrame:
     return table
 
 
+def at_equal_likeness(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those (of `read` or `means`) whose code was made for what it met, and is as like bicubic as before."""
+    return rows[(rows["likeness"] == EQUAL) & (rows["channel"] == rows["met"])]
+
+
 def table(profile: str = "cpu") -> pd.DataFrame:
     """`means` for a notebook; a smoke run measures its few rows first."""
     if profile == "smoke":
@@ -172,9 +181,8 @@ def missing(profile: str = "cpu") -> list[Plan]:
     out = []
     for plan in PLANS if profile != "smoke" else QUICK:
         run = studies.named(plan.run, profile)
-        weight = EQUAL if plan.likeness is None else f"{plan.likeness:g}"
         lacking = tuple(name for name in plan.sets if not all(
-            (plan.run, plan.scale or run.scale, name, str(Channel.parse(plan.channel)), way, steps, weight) in done
+            (plan.run, plan.scale or run.scale, name, str(Channel.parse(plan.channel)), way, steps, plan.weight) in done
             for way in plan.ways() for steps in plan.steps))
         here = tuple(name for name in lacking
                      if (all(map(sets.is_here, run.train)) if name == HELD_OUT else sets.is_here(name)))

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from tadlib.data.mapped import IN_MEMORY, Images, add, shared
 from tadlib.errors import BadInput, MissingData
-from tadlib.files import SUFFIXES, extent, natural, read_image
+from tadlib.files import SUFFIXES, head, natural, read_image
 from tadlib.pixels import centre_crop, from_array, pan
 from tadlib.settings import data_folder, decoded
 
 TEST_SETS = ("Set5", "Set14", "BSDS100", "Urban100", "VDIV2K")
-HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
 DEEP = "/**"  # ends the name of a folder of own images where the folders in it count too
+HELD_OUT = 20  # so many crops of the training images are never trained on: what choices are made on
 HELD_OUT_FRAMES = 6  # and so many frames at the end of a training clip
 
 
@@ -106,7 +106,7 @@ def load(name: str, mapped: bool = True) -> Images:
             except BadInput as error:
                 yield stem, str(error)
 
-    size = sum(3 * math.prod(min(side, crop) for side in extent(f)) for f in found) if mapped else 0
+    size = sum(3 * math.prod(min(side, crop) for side in head(f)[0]) for f in found) if mapped else 0
     if size > IN_MEMORY:  # known by what is seen without decoding it, at any place, by any machine
         seen = [(stem, crop, f.stat().st_size, f.stat().st_mtime_ns) for stem, f in zip(stems, found, strict=True)]
         key = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]

@@ -5,7 +5,6 @@ import argparse
 import math
 import os
 import signal
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,11 +13,9 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 from pathlib import Path
 from threading import Thread
 
-from PIL import Image
-
 from tadlib import settings
 from tadlib.errors import BadInput
-from tadlib.files import COST, FORMATS, MEMORY
+from tadlib.files import COST, MEMORY, head
 from tadlib.tool.jobs import Pair, Work, tried
 
 BASE = 800_000_000  # bytes of a process beside its picture: torch, and what a net makes of a tile
@@ -89,15 +86,8 @@ def _budget() -> int:
 
 def _takes(path: Path, growth: int) -> int:
     """Bytes that a picture may take, by its head; 0 where that cannot be read: whoever works on it will say so."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if path.is_file():
-                with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as picture:
-                    return math.prod(picture.size) * max(PIXEL * growth, COST.get(picture.format or "", 0))
-    except Exception:  # a damaged file makes Pillow's readers fail in every way
-        pass
-    return 0
+    size, form = head(path)
+    return math.prod(size) * max(PIXEL * growth, COST.get(form, 0))
 
 
 # ------------------------------------------------------------------------------------------- within such a process

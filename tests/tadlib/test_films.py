@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from film_ways import back, down
 
 from tadlib.__main__ import main
 from tadlib.errors import BadInput
@@ -55,17 +56,6 @@ def film(path: Path, images: Iterable[np.ndarray], codec: str = "libx264", form:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
-
-
-def down(source: Path, *options: str) -> Path:
-    target = source.parent / "small"
-    assert main(["downscale", str(source), str(target), "--model", "bicubic", *options]) == 0
-    return target
-
-
-def back(small: Path, name: str = "back.mp4", *options: str) -> Path:
-    assert main(["upscale", str(small), str(small.parent / name), *options]) == 0
-    return small.parent / name
 
 
 # ---- when, and in which shape

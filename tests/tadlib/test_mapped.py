@@ -18,7 +18,7 @@ from tadlib.data import mapped, sets
 from tadlib.data.mapped import shared
 from tadlib.data.patches import ClipPatches, Patches
 from tadlib.errors import BadInput
-from tadlib.files import extent
+from tadlib.files import head
 
 
 def noise(seed: int, h: int = 40, w: int = 44) -> torch.Tensor:
@@ -123,7 +123,7 @@ def test_of_broken_pictures_the_same_is_said(own, nothing_fits, no_data, write_s
 def test_a_files_own_word_on_its_size_is_taken(tmp_path):
     Image.new("L", (70, 30)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no image")
-    assert [extent(tmp_path / f"{stem}.png") for stem in "abc"] == [(70, 30), (0, 0), (0, 0)]
+    assert [head(tmp_path / f"{stem}.png")[0] for stem in "abc"] == [(70, 30), (0, 0), (0, 0)]
 
 
 # ------------------------------------------------------------------------------------------------------- made once

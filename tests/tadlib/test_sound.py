@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from film_ways import back, down
 from PIL import Image
 
 from tadlib.__main__ import main
@@ -65,17 +66,6 @@ def heard(path: Path) -> list[bytes]:
     """The packets of sound as they are stored."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
-
-
-def down(source: Path, *options: str) -> Path:
-    target = source.parent / "small"
-    assert main(["downscale", str(source), str(target), "--model", "bicubic", *options]) == 0
-    return target
-
-
-def back(small: Path, name: str = "back.mp4", *options: str) -> Path:
-    assert main(["upscale", str(small), str(small.parent / name), *options]) == 0
-    return small.parent / name
 
 
 def shown(path: Path) -> list[int]:

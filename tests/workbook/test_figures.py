@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from tadlib import networks
 from tadlib.settings import ROOT
-from workbook import figures, palette, pictures
+from workbook import figures, flowchart, palette, pictures
 
 # ------------------------------------------------------------------------------------------------------- points
 
@@ -78,7 +78,7 @@ def test_what_is_drawn_here_needs_no_enlarging():
 # ------------------------------------------------------------------------------------------------------- drawings
 
 def test_a_pipeline_names_every_stage():
-    figure = figures.pipeline([(f"stage {n}", f"{n}x{n}") for n in range(9)], "all", per_row=4)
+    figure = flowchart.pipeline([(f"stage {n}", f"{n}x{n}") for n in range(9)], "all", per_row=4)
     texts = {t.get_text() for t in figure.axes[0].texts}
     assert {f"stage {n}" for n in range(9)} | {f"{n}x{n}" for n in range(9)} <= texts
 
