@@ -59,8 +59,8 @@ if __name__ == "__main__":
     def told(what: str, found: dict[str, list[float]], unit: str) -> float:
         torch, onnx = (statistics.median(found[backend]) for backend in BACKENDS)
         what = what.replace("downscale", there).replace("upscale", back)
-        rows.append({"model": options.model, "what": what, "unit": unit, "torch": round(torch, 3),
-                     "onnxruntime": round(onnx, 3)})
+        rows.append({"model": options.model, "what": what, "unit": unit, "by torch": round(torch, 3),
+                     "by onnxruntime": round(onnx, 3)})  # "torch" is its version, below
         print(f"{what:26} torch {torch:8.2f}   onnxruntime {onnx:8.2f} {unit:5} ratio {onnx / torch:.2f}", flush=True)
         return onnx
 

@@ -21,7 +21,8 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, nargs=2, default=[1000, 1000], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 3, 10, 30])
     parser.add_argument("--limit", type=float, default=3, metavar="GB", help="of memory; above it the exit code is 1")
-    parser.add_argument("--keep", type=Path, metavar="CSV", help="write the rows there: results/cpu/refine_cost.csv")
+    parser.add_argument("--keep", type=Path, metavar="CSV", help="write the rows there, in place of those of "
+                        "this model and size: results/cpu/refine_cost.csv")
     options = parser.parse_args()
     rows, plain = [], 0.0
     megapixels = options.size[0] * options.size[1] / 1e6
@@ -42,5 +43,7 @@ if __name__ == "__main__":
         peak("-m", "tadlib", "upscale", small, big)
         print(f"upscale: {time.perf_counter() - start:.1f} s")
     if options.keep:
-        pd.DataFrame(rows).to_csv(options.keep, index=False)
+        kept = pd.read_csv(options.keep) if options.keep.exists() else pd.DataFrame(columns=list(rows[0]))
+        other = kept[(kept["model"] != options.model) | (kept["megapixels"] != megapixels)]
+        pd.DataFrame([*other.to_dict("records"), *rows]).to_csv(options.keep, index=False)
     sys.exit(max(row["peak GB"] for row in rows) >= options.limit)

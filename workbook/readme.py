@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -9,9 +10,9 @@ from tadlib import settings
 from tadlib.channel import Channel
 from tadlib.run import Run
 from tadlib.settings import ROOT
-from workbook import peers, pictures, refinement, scale, studies
+from workbook import costs, peers, pictures, refinement, scale, studies
 from workbook.markup import markdown
-from workbook.measurements import seed_range
+from workbook.measurements import difference, per_image, seed_range
 from workbook.summary import sentences
 from workbook.tables import quoted, score_table
 
@@ -93,6 +94,19 @@ def fuzzed_table(profile: str = "cpu") -> str:
             f"{whole['seed']}; in trouble: {whole['troubles']}.\n\n{markdown(heads, lines)}")
 
 
+def lossy(profile: str = "cpu") -> str:
+    """What `robust` costs and gives beside `tool_x4`, on two sets, as a sentence."""
+    def apart(channel: str, sign: int = 1) -> str:
+        found = sorted(sign * float(difference(per_image("robust", profile, name, channel=channel),
+                                               per_image("tool_x4", profile, name, channel=channel))[0])
+                       for name in ("Set5", "Set14"))
+        return " to ".join(dict.fromkeys(f"{value:.1f}" for value in found))
+
+    return (f"* {apart('8bit', -1)} dB less where nothing happens (RGB; Set5 and Set14),\n"
+            f"* {apart('jpeg:90')} dB more than `tool_x4` after JPEG 90, {apart('jpeg444:90')} dB with full chroma,\n"
+            "* and a small image that is less like the ordinary one.")
+
+
 def short(profile: str = "cpu") -> str:
     """The workbook in five sentences, a paragraph each."""
     return "\n\n".join(sentences(profile, "notebooks/06_report.ipynb"))
@@ -122,6 +136,11 @@ def captioned(text: str) -> str:
     return re.sub(r"!\[[^\]]*\]\(results/cpu/figures/(?P<name>[^)]+)\)(<br><sub>.*?</sub>)?", one, text)
 
 
+PASSAGES: dict[str, Callable[[], str]] = {
+    "results": readme_table, "refined": refined_table, "fuzzed": fuzzed_table, "short": short, "spread": spread,
+    "scale": scale.passage, "lossy": lossy, "backends": costs.backends, "refining": costs.refining, "jobs": costs.jobs}
+
+
 def update_readme() -> bool:
     """Put tables and sentences between the README's marks, and captions to its figures; True if that changed the file.
 
@@ -130,10 +149,9 @@ def update_readme() -> bool:
     path = ROOT / "README.md"
     old = path.read_text()
     new = captioned(old)
-    for name, table in (("results", readme_table()), ("refined", refined_table()), ("fuzzed", fuzzed_table()),
-                        ("short", short()), ("spread", spread()), ("scale", scale.passage())):
+    for name, passage in PASSAGES.items():
         before, after = re.split(rf"<!-- {name}: [^>]* -->\n.*?{END.format(name)}", new, flags=re.DOTALL)
-        new = f"{before}{MADE.format(name)}\n{table}\n{END.format(name)}{after}"
+        new = f"{before}{MADE.format(name)}\n{passage()}\n{END.format(name)}{after}"
     if new != old:
         path.write_text(new)
     return new != old

@@ -10,15 +10,15 @@ from tadlib.__main__ import main as tool
 from tadlib.settings import ROOT
 from workbook import readme
 from workbook.__main__ import main
-from workbook.readme import captioned, fuzzed_table, readme_table, refined_table, short, spread, update_readme
+from workbook.readme import PASSAGES, captioned, update_readme
 
 TEXTS = ("README.md", "CONTRIBUTING.md")
 
 
 def test_the_readme_shows_the_stored_results():
     text = (ROOT / "README.md").read_text()
-    for part in (readme_table(), refined_table(), fuzzed_table(), short(), spread()):
-        assert part in text, "run `python -m workbook readme`"
+    for name, passage in PASSAGES.items():
+        assert passage() in text, f"{name}: run `python -m workbook readme`"
 
 
 def test_figures_of_the_readme_have_the_captions_of_their_files():
@@ -33,18 +33,16 @@ def test_figures_of_the_readme_have_the_captions_of_their_files():
 def test_the_tables_are_put_between_their_marks_and_nothing_else_is_touched(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text()
     monkeypatch.setattr(readme, "ROOT", tmp_path)
-    new = {}
-    for name in ("readme_table", "refined_table", "fuzzed_table"):
-        old, new[name] = getattr(readme, name)(), f"| {name} |\n|---|\n| 1 |"
+    expected = text
+    for name, passage in PASSAGES.items():
+        old, new = passage(), f"| {name} |\n|---|\n| 1 |"
         assert text.count(old) == 1
-        text = text.replace(old, "old")
-        monkeypatch.setattr(readme, name, lambda table=new[name]: table)
+        text, expected = text.replace(old, "old"), expected.replace(old, new)
+        monkeypatch.setitem(PASSAGES, name, lambda passage=new: passage)
     (tmp_path / "README.md").write_text(text)
     assert update_readme()
     changed = (tmp_path / "README.md").read_text()
-    assert changed == text.replace("old\n<!-- end of results", f"{new['readme_table']}\n<!-- end of results").replace(
-        "old\n<!-- end of refined", f"{new['refined_table']}\n<!-- end of refined").replace(
-        "old\n<!-- end of fuzzed", f"{new['fuzzed_table']}\n<!-- end of fuzzed")
+    assert changed == expected
     assert not update_readme() and (tmp_path / "README.md").read_text() == changed
 
 

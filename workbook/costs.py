@@ -1,0 +1,44 @@
+"""What the tool costs, told from the records of the benchmarks (results/cpu), as Markdown for the README."""
+from __future__ import annotations
+
+import pandas as pd
+
+from tadlib import settings
+from workbook.markup import markdown
+
+
+def _record(name: str, profile: str) -> pd.DataFrame:
+    return pd.read_csv(settings.results(profile) / f"{name}.csv")
+
+
+def _where(rows: pd.DataFrame) -> str:
+    """The machine of a record."""
+    one = rows.iloc[0]
+    return f"{one['cpu']}, {one['cores' if 'cores' in rows else 'threads']} cores, no GPU"
+
+
+def backends(profile: str = "cpu") -> str:
+    """Both backends beside each other (backends.csv, by benchmarks/backends.py)."""
+    rows = _record("backends", profile)
+    lines = [[row["what"], f"{row['by torch']:.3g} {row['unit']}", f"{row['by onnxruntime']:.3g} {row['unit']}"]
+             for _, row in rows.iterrows()]
+    return markdown([f"`{rows['model'][0]}`; {_where(rows)}", "PyTorch", "onnxruntime"], lines)
+
+
+def refining(profile: str = "cpu") -> str:
+    """Seconds and memory of refinement (refine_cost.csv, by benchmarks/refine.py), as a sentence."""
+    rows = _record("refine_cost", profile)
+    some = rows[rows["steps"] > 0]
+    spans = [f"{size:g} megapixels" if size != 1 else "a megapixel" for size in sorted(rows["megapixels"].unique())]
+    least, most = some["s/MP a step"].min(), some["s/MP a step"].max()
+    return (f"A step took {least:.1f} to {most:.1f} seconds a megapixel with `{rows['model'][0]}` ({_where(rows)}), "
+            f"and the whole command at most {rows['peak GB'].max():.2f} GB, for {' as for '.join(spans)}: "
+            "`benchmarks/refine.py` says what it takes on your machine.")
+
+
+def jobs(profile: str = "cpu") -> str:
+    """Two jobs against one (jobs.csv, by benchmarks/jobs.py), as a sentence."""
+    rows = _record("jobs", profile)
+    ratios = " and ".join(f"{row['ratio']:.1f} ({row['command']})" for _, row in rows.iterrows())
+    return (f"Two jobs made {ratios} times the pictures a second that one made (`{rows['model'][0]}`, pictures of "
+            f"{rows['side'][0]} x {rows['side'][0]}; {_where(rows)}).")
