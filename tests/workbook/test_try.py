@@ -99,7 +99,7 @@ def furthest(a, b):
 
 
 def decibels(a, b):
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+    return 10 * np.log10(255**2 / max(float(np.mean((a.astype(float) - b) ** 2)), 1e-9))
 
 
 @pytest.mark.slow
@@ -130,6 +130,28 @@ def test_a_bundled_photograph_comes_out_as_from_the_command(page, tmp_path, name
     page.locator("#little").set_input_files(tmp_path / "ours.png")  # ours, by the page
     assert done(page) == f"enlarged by {way}"
     assert furthest(saved(page, "Save the result", tmp_path / "back.png")[0], large) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", try_page.WAYS)
+def test_a_refined_small_image_is_that_of_the_library(page, tmp_path, way):
+    photograph = skimage.data.astronaut()[:98, 128:330]
+    write_png(tmp_path / "photograph.png", photograph)
+    page.locator("input[name=steps][value='3']").check()
+    page.locator(f"input[value={way}]").check()
+    page.locator("#photo").set_input_files(tmp_path / "photograph.png")
+    said = done(page)
+    codes, _ = saved(page, "Save the small PNG", tmp_path / "small.png")
+    export.export(way, tmp_path / way)
+    codec = Codec.open(tmp_path / way, backend="onnx")
+    plain, ours = codec.downscale(photograph), codec.downscale(photograph, refine=3)
+    codes = codes[..., 0] if ours.ndim == 2 else codes
+    assert furthest(codes, ours) <= 2 and decibels(codes, ours) > decibels(codes, plain) + 6
+    assert "refined in 3 steps" in said
+    shown, before = (decibels(codec.upscale(small, photograph.shape[:2]), photograph) for small in (ours, plain))
+    assert abs(float(re.search(r"([0-9.]+) dB RGB", said)[1]) - shown) < 0.05 and shown > before + 0.3
+    like = page.locator("#all figure", has_text=re.compile("small image|hides the colours")).first.inner_text()
+    assert 25 < float(re.search(r"([0-9.]+) dB from", like)[1]) < 60
 
 
 @pytest.mark.slow

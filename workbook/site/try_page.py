@@ -29,6 +29,7 @@ SOURCES = Path(__file__).resolve().parent / "try"
 BUILD = ROOT / "build" / "try"
 WAYS = {"tool_x4": "a quarter of each side (×4)", "tool_x2": "half of each side (×2)",
         "tool_color": "colours hidden in a grey picture"}  # the models, and what the page calls them
+STEPS = {0: "none", 3: "3 (takes longer)", 10: "10 (takes long)"}  # of refinement
 ENGINE = {"ort": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}  # of onnxruntime-web
 PATIENCE = 600  # seconds for npm
 
@@ -54,8 +55,8 @@ def body() -> str:
 
 def _fingerprint() -> str:
     """What the page is made of: these sources, the models' weights, how they are exported."""
-    exporting = Path(export.__file__)
-    parts = [*sorted(SOURCES.glob("*.*")), Path(__file__), exporting, exporting.with_name("graph.py"),
+    tool = Path(export.__file__).parent
+    parts = [*sorted(SOURCES.glob("*.*")), Path(__file__), *(tool / f"{name}.py" for name in ("export", "graph", "backward")),
              *sets.files("Sample"), *(models.find(name).folder / WEIGHTS for name in WAYS)]
     total = hashlib.sha256()
     for part in parts:
@@ -69,18 +70,20 @@ def _body() -> str:
     facts = {}
     for name in WAYS:
         trained = models.find(name)
-        files |= {part.removesuffix(".onnx"): content for part, content in export.graphs(trained, name).items()
-                  if not part.endswith(models.REFINE)}
+        files |= {part.removesuffix(".onnx"): content for part, content in export.graphs(trained, name).items()}
         facts[name] = _facts(export.facts(trained, name))
     tags = [f'<script type="application/json" id="models">{json.dumps(facts)}</script>']
     tags += [f'<script type="application/octet-stream" id="f_{key}">{packed(content)}</script>'
              for key, content in files.items()]
     ways = [f'<label><input type="radio" name="way" value="{name}"{" checked" if not n else ""}> {text}</label>'
             for n, (name, text) in enumerate(WAYS.items())]
-    read = {name: (SOURCES / name).read_text() for name in ("try.css", "try.js", "pixels.js", "png.js", "worker.js")}
-    return Template((SOURCES / "try.html").read_text()).substitute(
+    steps = [f'<label><input type="radio" name="steps" value="{n}"{"" if n else " checked"}> {text}</label>'
+             for n, text in STEPS.items()]
+    read = {path.name: path.read_text() for path in SOURCES.glob("try.*")}
+    worker = "".join((SOURCES / name).read_text() for name in ("pixels.js", "descent.js", "png.js", "worker.js"))
+    return Template(read["try.html"]).substitute(
         style=read["try.css"], script=read["try.js"], files="\n".join(tags), ways="\n".join(ways),
-        worker='"use strict";\n' + read["pixels.js"] + read["png.js"] + read["worker.js"],
+        steps="\n".join(steps), worker='"use strict";\n' + worker,
         photographs="\n".join(_photograph(path) for path in sets.files("Sample")))
 
 

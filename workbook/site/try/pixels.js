@@ -42,6 +42,12 @@ function faded({ w, h, data }) {  // without its colours: BT.601 in full range, 
   return out;
 }
 
+function brightness({ w, h, data }) {  // Y as a grey picture
+  const out = blank(w, h, 1);
+  for (let i = 0; i < w * h; i++) out.data[i] = Math.round(toY(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
+  return out;
+}
+
 function coloured({ w, h, data }) {  // a grey picture as three equal channels
   const out = blank(w, h, 3);
   for (let i = 0; i < 3 * w * h; i++) out.data[i] = data[Math.floor(i / 3)];
@@ -59,14 +65,24 @@ function grey({ w, h, data }) {
   return out;
 }
 
+function resized(x, w, h) {
+  return { w, h, c: 3, data: resize(x, w, h) };
+}
+
+function likeness(a, b) {  // PSNR of all codes, in dB
+  let total = 0;
+  for (let i = 0; i < a.data.length; i++) total += (a.data[i] - b.data[i]) ** 2;
+  return 10 * Math.log10((255 ** 2 * a.data.length) / total);
+}
+
 function psnr(a, b) {  // of RGB and of Y, in dB
   const n = a.w * a.h;
   let rgb = 0, y = 0;
   for (let i = 0; i < 3 * n; i += 3) {
     const r = a.data[i] - b.data[i], g = a.data[i + 1] - b.data[i + 1], blue = a.data[i + 2] - b.data[i + 2];
-    const brightness = toY(r, g, blue) - 16;
+    const bright = toY(r, g, blue) - 16;
     rgb += r * r + g * g + blue * blue;
-    y += brightness * brightness;
+    y += bright * bright;
   }
   return { rgb: 10 * Math.log10((255 ** 2 * 3 * n) / rgb), y: 10 * Math.log10((255 ** 2 * n) / y) };
 }
@@ -89,8 +105,12 @@ function taps(from, to) {  // for each output pixel: the first input pixel and t
   });
 }
 
-function resize(x, w, h) {  // three channels; a row at a time, so that no large picture of floats is needed
-  const out = blank(w, h, 3), columns = taps(x.w, w), rows = taps(x.h, h), kept = new Map();
+function code(value) {
+  return Math.min(255, Math.max(0, Math.round(value)));
+}
+
+function resize(x, w, h, out = new Uint8Array(3 * w * h), put = code) {  // three channels -> `out`, as `put` makes them
+  const columns = taps(x.w, w), rows = taps(x.h, h), kept = new Map();
   const narrowed = y => {  // row y of x with w columns
     const line = new Float32Array(3 * w), start = 3 * y * x.w;
     for (let i = 0; i < w; i++) {
@@ -101,7 +121,7 @@ function resize(x, w, h) {  // three channels; a row at a time, so that no large
     }
     return line;
   };
-  for (let y = 0; y < h; y++) {
+  for (let y = 0; y < h; y++) {  // a row at a time, so that no large picture of floats is needed
     const [first, weights] = rows[y], sum = new Float32Array(3 * w);
     for (const old of kept.keys()) if (old < first) kept.delete(old);
     for (let j = 0; j < weights.length; j++) {
@@ -109,7 +129,7 @@ function resize(x, w, h) {  // three channels; a row at a time, so that no large
       const line = kept.get(first + j), weight = weights[j];
       for (let i = 0; i < 3 * w; i++) sum[i] += weight * line[i];
     }
-    for (let i = 0; i < 3 * w; i++) out.data[3 * y * w + i] = Math.min(255, Math.max(0, Math.round(sum[i])));
+    for (let i = 0; i < 3 * w; i++) out[3 * y * w + i] = put(sum[i]);
   }
   return out;
 }

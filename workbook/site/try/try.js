@@ -35,11 +35,11 @@ function start(job, blob, stem) {
   Object.assign(state, { from: { job, blob, stem }, stem, spot: null });
   if (state.busy) stop();  // what it was at is not wanted any more
   const talk = worker(), every = Object.keys(MODELS);
-  const needed = every.flatMap(name => [`${name}_down`, `${name}_up`]);  // a small picture says itself which
+  const needed = every.flatMap(name => [`${name}_down`, `${name}_up`, `${name}_refine`]);  // a small picture says itself which
   busy(true);
   $("result").hidden = true;
   tell("starting");
-  talk.postMessage({ job, blob, model: chosen(), models: MODELS, files: files(["ort", "wasm", ...needed]) });
+  talk.postMessage({ job, blob, model: chosen("way"), steps: +chosen("steps"), models: MODELS, files: files(["ort", "wasm", ...needed]) });
 }
 
 function hear({ say, bar, error, done, crops, place, saved, blob, ...rest }) {
@@ -74,7 +74,7 @@ function tell(text, wrong = false) {
 
 function show(of, { enlarged, model, previews }) {
   const { task, scale } = MODELS[model], colour = task === "colour";
-  const names = { ...NAMES, before: colour ? "grey" : "bicubic" };
+  const names = { ...NAMES, before: colour ? "grey" : "bicubic" }, plain = colour ? "Y" : "bicubic";
   if (colour) Object.assign(names, { small: "grey that hides the colours", result: "colours from it" });
   Object.assign(state, { of, model, names });
   $("all").replaceChildren();
@@ -82,9 +82,10 @@ function show(of, { enlarged, model, previews }) {
     if (!previews[key]) continue;
     const { width, height } = previews[key], canvas = element("canvas", { width, height });
     const size = key === "small" ? [Math.ceil(of.w / scale), Math.ceil(of.h / scale)] : [of.w, of.h];
-    const quality = of.psnr?.[key];
+    const quality = of.psnr?.[key], close = key === "small" && of.likeness;
     canvas.getContext("2d").drawImage(previews[key], 0, 0);
-    $("all").append(figure(canvas, names[key], `${size.join(" × ")}${quality ? `, ${decibels(quality)}` : ""}`));
+    const numbers = quality ? `, ${decibels(quality)}` : close ? `, ${fixed(close)} dB from ${plain}` : "";
+    $("all").append(figure(canvas, names[key], size.join(" × ") + numbers));
   }
   for (const [id, key] of [["before", "before"], ["after", "result"]]) {
     Object.assign($(id), { width: previews[key].width, height: previews[key].height });
@@ -95,14 +96,17 @@ function show(of, { enlarged, model, previews }) {
   $("right").textContent = names.result;
   $("result").hidden = false;
   $("saves").firstElementChild.hidden = enlarged;
-  tell(enlarged ? `enlarged by ${model}` : `PSNR ${names.result} ${decibels(of.psnr.result)}, ` +
-    `${names.before} ${decibels(of.psnr.before)}`);
+  tell(enlarged ? `enlarged by ${model}` : `PSNR ${names.result}${of.steps ? `, refined in ${of.steps} steps,` : ""} ` +
+    `${decibels(of.psnr.result)}, ${names.before} ${decibels(of.psnr.before)}`);
   point(0.5, 0.5);
 }
 
+function fixed(value) {
+  return Number.isFinite(value) ? value.toFixed(2) : "∞";
+}
+
 function decibels({ rgb, y }) {
-  const text = value => (Number.isFinite(value) ? value.toFixed(2) : "∞");
-  return `${text(rgb)} dB RGB, ${text(y)} dB Y`;
+  return `${fixed(rgb)} dB RGB, ${fixed(y)} dB Y`;
 }
 
 function element(tag, properties = {}, ...children) {
@@ -166,8 +170,8 @@ $("wipe").addEventListener("keydown", event => {
 
 // ------------------------------------------------------------------------------------------------ choose and save
 
-function chosen() {
-  return document.querySelector("input[name=way]:checked").value;
+function chosen(name) {
+  return document.querySelector(`input[name=${name}]:checked`).value;
 }
 
 function take(job, file) {
@@ -197,7 +201,7 @@ $("samples").addEventListener("click", event => {
   const button = event.target.closest("button");
   if (button) sample(button);
 });
-document.querySelectorAll("input[name=way]").forEach(input => input.addEventListener("change", () => {
+document.querySelectorAll("input[type=radio]").forEach(input => input.addEventListener("change", () => {
   if (state.from) start(state.from.job, state.from.blob, state.from.stem);
 }));
 $("choice").addEventListener("submit", event => event.preventDefault());

@@ -1,4 +1,4 @@
-// What computes, away from the page; pixels.js and png.js lie before it in one script.
+// What computes, away from the page; pixels.js, descent.js and png.js lie before it in one script.
 const TILE = 768;  // large pixels a side: bounds the memory, and the bar moves
 const LIMIT = 24.6e6;  // pixels of the large picture: what cameras call 24 megapixels
 const PREVIEW = 1600;  // pixels of the longer side of what the page itself holds
@@ -49,9 +49,23 @@ async function network(name) {  // a picture -> a picture, in one piece (tadlib/
   };
 }
 
+async function slopes(name) {  // of the squared error (tadlib/tool/graph.py): codes, what they should become, its corner
+  const ort = await runtime();
+  engine.sessions[`${name}_refine`] ??= await ort.InferenceSession.create(await file(`${name}_refine`));
+  const session = engine.sessions[`${name}_refine`];
+  return async (small, image, corner, backward) => {
+    const found = await session.run({
+      small: new ort.Tensor("uint8", small.data, [1, small.h, small.w, small.c]),
+      image: new ort.Tensor("uint8", image.data, [1, image.h, image.w, 3]),
+      corner: new ort.Tensor("int64", BigInt64Array.from(corner, BigInt), [2]),
+    }, backward ? ["error", "gradient"] : ["error"]);
+    return { error: found.error.data[0], gradient: found.gradient?.data };
+  };
+}
+
 // ---------------------------------------------------------------------------------------------------- the two ways
 
-async function work({ job, blob, model, models }) {
+async function work({ job, blob, model, models, steps }) {
   shown = {};
   self.postMessage({ say: "reading the picture" });
   const bytes = new Uint8Array(await blob.arrayBuffer());
@@ -59,22 +73,26 @@ async function work({ job, blob, model, models }) {
   const enlarge = job === "enlarge" || origin !== null;
   if (enlarge && origin && !models[origin.model]) throw new Error(`made by ${origin.model}, which this page lacks`);
   const name = enlarge && origin ? origin.model : model, facts = models[name];
-  const result = enlarge ? await up(image, name, facts, origin) : await around(image, name, facts);
+  const result = enlarge ? await up(image, name, facts, origin) : await around(image, name, facts, steps);
   shown = result.pictures;
   const previews = {};
   for (const [key, picture] of Object.entries(shown)) previews[key] = await preview(picture);
   self.postMessage({ done: result.of, enlarged: enlarge, model: name, previews }, Object.values(previews));
 }
 
-async function around(image, name, facts) {  // down and up again, beside the ordinary way
+async function around(image, name, facts, steps) {  // down and up again, beside the ordinary way
   if (image.w * image.h > LIMIT) throw new Error("more than 24 megapixels");
   const s = facts.scale, padded = pad(image, s), less = { w: padded.w / s, h: padded.h / s };
-  const step = progress(count(padded, facts.down, TILE) + count(less, facts.up, TILE / s));
-  const small = await tiled(await network(`${name}_down`), padded, TILE, facts.down, 1, s, step("shrinking"));
+  const passes = steps && (steps + 1) * [...parts(less, facts.up)].length;
+  const step = progress(count(padded, facts.down, TILE) + passes + count(less, facts.up, TILE / s));
+  let small = await tiled(await network(`${name}_down`), padded, TILE, facts.down, 1, s, step("shrinking"));
+  if (steps) small = await refined(padded, small, name, facts, steps, step("refining"));
   const large = crop(await tiled(await network(`${name}_up`), small, TILE / s, facts.up, s, 1, step("enlarging")), image);
-  const before = s > 1 ? crop(resize(resize(padded, less.w, less.h), padded.w, padded.h), image) : faded(image);
+  const ordinary = s > 1 ? resized(padded, less.w, less.h) : brightness(image);
+  const before = s > 1 ? crop(resized(ordinary, padded.w, padded.h), image) : faded(image);
   const pictures = { original: image, before, small, result: large };
-  return { pictures, of: { w: image.w, h: image.h, psnr: { before: psnr(image, before), result: psnr(image, large) } } };
+  const quality = { before: psnr(image, before), result: psnr(image, large) };
+  return { pictures, of: { w: image.w, h: image.h, psnr: quality, likeness: likeness(small, ordinary), steps } };
 }
 
 async function up(image, name, facts, origin) {
@@ -84,7 +102,7 @@ async function up(image, name, facts, origin) {
   const small = facts.task === "colour" ? grey(image) : image;
   const step = progress(count(small, facts.up, TILE / s))("enlarging");
   const large = crop(await tiled(await network(`${name}_up`), small, TILE / s, facts.up, s, 1, step), size);
-  const before = s > 1 ? crop(resize(small, small.w * s, small.h * s), size) : coloured(small);
+  const before = s > 1 ? crop(resized(small, small.w * s, small.h * s), size) : coloured(small);
   return { pictures: { before, small, result: large }, of: size };
 }
 
