@@ -55,9 +55,9 @@ def body() -> str:
 
 def _fingerprint() -> str:
     """What the page is made of: these sources, the models' weights, how they are exported."""
-    tool = Path(export.__file__).parent
-    parts = [*sorted(SOURCES.glob("*.*")), Path(__file__), *(tool / f"{name}.py" for name in ("export", "graph", "backward")),
-             *sets.files("Sample"), *(models.find(name).folder / WEIGHTS for name in WAYS)]
+    exporting = (Path(export.__file__).with_name(f"{name}.py") for name in ("export", "graph", "backward"))
+    parts = [*sorted(SOURCES.glob("*.*")), Path(__file__), *exporting, *sets.files("Sample"),
+             *(models.find(name).folder / WEIGHTS for name in WAYS)]
     total = hashlib.sha256()
     for part in parts:
         total.update(hashlib.sha256(part.read_bytes()).digest())
