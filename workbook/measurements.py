@@ -102,6 +102,16 @@ def steps_to(run: str, profile: str, level: float, column: str = "held_out_shr",
     return float(np.interp(level, part[column], part[x]))
 
 
+def whole_history(name: str, profile: str = "cpu") -> pd.DataFrame:
+    """The learning curve of a run, behind that of the training of the same net that it went on from."""
+    trained = studies.trained(name, profile)
+    mine, start = trained.history, trained.run.start
+    if not start or start[-1].model != trained.run.model:
+        return mine
+    before = whole_history(start[-1].name, profile)
+    return pd.concat([before, mine.assign(step=mine["step"] + before["step"].iloc[-1])], ignore_index=True)
+
+
 # ------------------------------------------------------------------------------------------------------ of claims
 
 def advantage(a: str, b: str, sets: tuple[str, ...] = SETS, most: bool = False, channel: str = "8bit") -> Measure:

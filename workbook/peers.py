@@ -6,20 +6,21 @@ import pandas as pd
 from tadlib import networks
 from tadlib.networks.tad import multiply_adds
 from workbook import refinement, studies
-from workbook.claims import FOUR
+from workbook.claims import FOUR, PRINTED_CLIPS
 from workbook.speed import speed_table
 from workbook.tables import quoted, score_table
 
 OURS = {4: ("aetad", "tool_x4", "robust"), 2: ("tool_x2",)}
-STEPS = 10  # of refinement, in the column of its own
+STEPS = (10, 30)  # of refinement, in the column of its own
+REFINED = f"after {' / '.join(map(str, STEPS))} refinement steps"
 
 
 def table(profile: str = "cpu") -> pd.DataFrame:
     """A row for each method and scale; PSNR of Y as text, "Y / RGB" for ours, "" where nothing is known.
 
     Columns: scale, down and up, parameters, multiply-adds per HR pixel and seconds a megapixel (ours, down and up),
-    a set each, likeness (RGB PSNR of the small image against bicubic, on the first of them), and Y after STEPS
-    refinement steps.
+    a set each, likeness (RGB PSNR of the small image against bicubic, on the first of them), and Y after refinement,
+    as far as it was measured.
     """
     rows = []
     for scale in (4, 2):
@@ -30,7 +31,7 @@ def table(profile: str = "cpu") -> pd.DataFrame:
                              **{s: f"{entry[s]:.2f}" for s in FOUR}})
         rows += [_ours(name, scale, profile) for name in OURS[scale]]
     columns = ["scale", "down and up", "parameters", "multiply-adds / HR pixel", "s / MP", *FOUR, "likeness, dB",
-               f"after {STEPS} refinement steps"]
+               REFINED]
     return pd.DataFrame(rows, columns=columns).fillna("")
 
 
@@ -48,11 +49,37 @@ def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
             **{s: f"{found.psnr_y['SHRT', s]:.2f} / {found.psnr_rgb['SHRT', s]:.2f}" for s in FOUR
                if ("SHRT", s) in found.index},
             "likeness, dB": f"{found.psnr_rgb['SLR', sets[0]]:.1f}",
-            f"after {STEPS} refinement steps": _refined(name, profile)}
+            REFINED: _refined(name, profile)}
 
 
 def _refined(name: str, profile: str) -> str:
     rows = refinement.at_equal_likeness(refinement.means(profile))
-    rows = rows[(rows["model"] == name) & (rows["steps"] == STEPS) & (rows["channel"] == "8bit")
-                & rows["set"].isin(FOUR)]
-    return ", ".join(f"{row.set} {row.psnr_y:.2f}" for row in rows.itertuples())
+    rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit") & rows["set"].isin(FOUR)]
+    wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y").reindex(FOUR)
+    found = {place: " / ".join("-" if pd.isna(value) else f"{value:.2f}" for value in row)
+             for place, row in wide.reindex(columns=STEPS).iterrows() if not row.isna().all()}
+    return ", ".join(f"{place} {text}" for place, text in found.items())
+
+
+def irn() -> dict[str, float]:
+    """What IRN prints at x4, PSNR of Y, by set and by clip (frame by frame)."""
+    images, frames = quoted()["rescaling_y"]["IRN, x4"], quoted()["rescaling_vid4_y"]["IRN, frame by frame"]
+    return {name: images[name] for name in FOUR} | {clip: frames[clip.split("/")[1]] for clip in PRINTED_CLIPS}
+
+
+def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
+    """PSNR of Y where IRN prints its own: a row for each set or clip that was measured.
+
+    Columns: where, images, what is printed, ours by refinement steps (NaN where not measured), likeness of the code
+    that was refined most (RGB).
+    """
+    rows = refinement.at_equal_likeness(refinement.means(profile))
+    rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit")]
+    lines = []
+    for place, printed in irn().items():
+        one = rows[rows["set"] == place].set_index("steps").sort_index()
+        if len(one):
+            ours = {f"{n} steps" if n else "not refined": one["psnr_y"].get(n, float("nan")) for n in (0, *STEPS)}
+            lines.append({"": place, "images": int(one["images"].max()), "IRN, quoted": printed, **ours,
+                          "likeness": one["slr_rgb"].iloc[-1]})
+    return pd.DataFrame(lines)

@@ -26,6 +26,7 @@ from tadlib.settings import results
 from tadlib.tasks import guidance
 from tadlib.tool.refine import refine
 from workbook import studies
+from workbook.claims import PRINTED_CLIPS
 
 KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness"]
 STEPS = (0, 3, 5, 10, 30)
@@ -62,6 +63,8 @@ class Plan:
 
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
+    Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
+    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 10, 30)),
     Plan("tool_color", ("Set5",), (0, 3, 5, 10)),
     Plan("tool_color", ("Set14",), (0, 10)),
     Plan("tool_x2", steps=(0, 3, 10)),
@@ -94,6 +97,14 @@ def read(profile: str = "cpu") -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path(profile)}: damaged ({error})") from None
     return rows
+
+
+def present(profile: str = "cpu") -> pd.DataFrame:
+    """Of what was measured, that of the trainings that are stored now: a run that is trained anew is another one."""
+    rows = read(profile)
+    names = [name for name in rows["model"].unique() if name in studies.ALL]
+    folders = {name: studies.trained(name, profile).folder.name for name in names}
+    return rows[rows["run"] == rows["model"].map(folders)].reset_index(drop=True)
 
 
 def _images(plan: Plan, run: Run, name: str) -> list[tuple[str, Tensor]]:
@@ -147,7 +158,7 @@ def means(profile: str = "cpu") -> pd.DataFrame:
     """A row for each model, scale, set, channel (made for, met), steps and weight of likeness: mean PSNR, SSIM,
     likeness and bytes, how many images, and what the steps gained over none through the channel that was met.
     """
-    rows = read(profile)
+    rows = present(profile)
     rows["bits"] = 8 * rows["lr_bytes"] / rows["pixels"]  # per HR pixel
     by = rows.groupby(["model", *KEYS[1:3], *KEYS[4:]], sort=False)
     measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits"]
@@ -175,7 +186,7 @@ def table(profile: str = "cpu") -> pd.DataFrame:
 
 def missing(profile: str = "cpu") -> list[Plan]:
     """The plans of which sets are here and rows lack."""
-    known = read(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
+    known = present(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
     asked = ["model", *(k for k in KEYS[1:] if k != "image")]
     done = set(known[asked].itertuples(index=False, name=None))
     out = []

@@ -23,7 +23,7 @@ CARD = Template("""\
 $what
 Task-aware downscaling (Kim et al., ECCV 2018): encoder and decoder are trained together, and what passes between them
 is an ordinary picture of 8 bit. $params parameters; $down multiply-adds down and $up up, for a pixel of the large
-picture. Trained for $steps steps on $train.
+picture. Trained for $steps steps on $train$after.
 
 **For** $purpose
 
@@ -113,6 +113,7 @@ def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
         name=name, what=what, params=f"{record['params']:,}", down=f"{counts[0]:,.0f}", up=f"{counts[1]:,.0f}",
         steps=f"{run.steps:,}",
         train=", ".join(train) or "nothing",
+        after="".join(f", on from the {earlier.steps:,} of `{earlier.name}`" for earlier in run.start),
         purpose=purpose, way="there and back in colour" if task is COLOUR else f"x{run.scale} down and up",
         table="\n".join(f"| {' | '.join(row)} |" for row in table) if sets else "It was not scored.",
         use=(use + (RUNTIME.substitute(name=name, clip=clip) if onnx else "")).rstrip(),

@@ -141,7 +141,10 @@ def head_of(text: str) -> dict:
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_the_card_is_yaml_whose_figures_are_those_of_the_scores(exported, name):
-    head = head_of((exported(name) / "README.md").read_text())
+    text = (exported(name) / "README.md").read_text()
+    head, started = head_of(text), read_record(exported(name)).get("start", [])
+    assert all(f"of `{earlier.rpartition('-')[0]}`." in text for earlier in started)
+    assert ("on from" in text) == bool(started)
     assert head["license"] == "mit" and head["pipeline_tag"] == "image-to-image" and "onnx" in head["tags"]
     assert head["datasets"] == read_record(exported(name))["train"]
     (model,) = head["model-index"]

@@ -7,13 +7,15 @@ import pytest
 from tadlib import stored
 from tadlib.errors import BadInput
 from tadlib.training.fit import fit
-from workbook import claims, ours, refinement, studies
+from workbook import claims, ours, peers, refinement, studies
+from workbook.claims import FOUR
 from workbook.refinement import EQUAL, Plan
 
 
 def rows(own_results, *found: dict) -> None:
     """refined.csv with these rows, each by what it differs in from one of tool_x4."""
-    plain = {"run": "tool_x4-0", "scale": 4, "set": "Set14", "image": "a", "channel": "8bit", "met": "8bit", "steps": 0,
+    now = stored.folder(studies.named("tool_x4")).name
+    plain = {"run": now, "scale": 4, "set": "Set14", "image": "a", "channel": "8bit", "met": "8bit", "steps": 0,
              "likeness": EQUAL, "psnr_rgb": 30.0, "psnr_y": 32.0, "ssim_y": 0.9, "slr_rgb": 36.0, "slr_y": 40.0,
              "lr_bytes": 100, "model": "tool_x4", "pixels": 1600, "seconds": 0.0}
     path = refinement.path()
@@ -32,6 +34,31 @@ def test_a_gain_is_over_none_through_the_same_channel_and_on_the_same_images(sto
     table = refinement.means().set_index(["met", "steps"])
     assert table.gain_y["8bit", 10] == pytest.approx(0.75) and table.gain_y["noise:0.02", 10] == pytest.approx(-1)
     assert table.bits["8bit", 0] == pytest.approx(0.5)  # 100 bytes for 1,600 pixels
+
+
+def test_what_an_earlier_training_gave_is_not_this_one_s(store, own_results):
+    store("tool_x4")
+    rows(own_results, {"run": "tool_x4-0"}, {"run": "tool_x4-0", "steps": 10, "psnr_y": 33.0}, {"psnr_y": 31.0})
+    table = refinement.means()
+    assert list(table["psnr_y"]) == [31.0] and len(refinement.read()) == 3
+
+
+def test_beside_what_others_print(store, own_results):
+    found = [{"set": name, "image": "a"} for name in FOUR]
+    store("tool_x4", found)
+    printed = peers.irn()
+    rows(own_results, *(one | {"steps": 30, "psnr_y": printed[one["set"]] + gain, "slr_rgb": 35.0}
+                        for one, gain in zip(found, (0.5, 0.25, 1.0, -0.125), strict=True)))
+    measured = ours.over_irn("tool_x4", 30, FOUR)("cpu")
+    assert measured.value == pytest.approx(-0.125) and measured.low is None
+    assert measured.detail == "Set5 +0.50, Set14 +0.25, BSDS100 +1.00, Urban100 -0.12"
+    table = peers.beside_irn("tool_x4")
+    assert list(table[""]) == list(FOUR) and set(table["images"]) == {1} and set(table["likeness"]) == {35.0}
+    assert (table["30 steps"] - table["IRN, quoted"]).tolist() == pytest.approx([0.5, 0.25, 1.0, -0.125])
+    assert table["not refined"].isna().all()
+    rows(own_results, *(one | {"steps": 30} for one in found[:3]))
+    with pytest.raises(BadInput, match="30 steps on Urban100 are not measured"):
+        ours.over_irn("tool_x4", 30, FOUR)("cpu")
 
 
 def test_a_set_that_was_measured_in_part_speaks_for_no_claim(store, own_results):

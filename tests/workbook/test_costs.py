@@ -1,0 +1,40 @@
+"""What the README says of seconds and memory is what the benchmarks' records say."""
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tadlib import settings
+from workbook import costs
+
+MACHINE = {"cpu": "a processor", "gpu": "", "python": "3", "torch": "2"}
+
+
+@pytest.fixture
+def kept(own_results):
+    def keep(name: str, *rows: dict) -> None:
+        folder = settings.results("cpu")
+        folder.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame([row | MACHINE for row in rows]).to_csv(folder / f"{name}.csv", index=False)
+    return keep
+
+
+def test_both_backends_stand_beside_each_other(kept):
+    kept("backends", {"model": "net", "what": "cold downscale", "unit": "s", "threads": 2, "by torch": 2.345,
+                      "by onnxruntime": 0.3456})
+    assert costs.backends().splitlines()[0] == "| `net`; a processor, 2 cores, no GPU | PyTorch | onnxruntime |"
+    assert costs.backends().splitlines()[2] == "| cold downscale | 2.35 s | 0.346 s |"
+
+
+def test_a_step_costs_so_much_for_a_megapixel(kept):
+    row = {"model": "net", "threads": 2}
+    kept("refine_cost", *(row | {"steps": steps, "megapixels": size, "peak GB": peak, "s/MP a step": a_step}
+                          for steps, size, peak, a_step in ((0, 1, 9.0, 0.0), (3, 1, 1.0, 0.25), (3, 12, 1.5, 0.75))))
+    said = costs.refining()
+    assert "0.2 to 0.8 seconds" in said and "at most 9.00 GB, for a megapixel as for 12 megapixels" in said
+
+
+def test_two_jobs_against_one(kept):
+    row = {"model": "net", "side": 768, "cores": 2}
+    kept("jobs", row | {"command": "downscale", "ratio": 1.94}, row | {"command": "upscale", "ratio": 1.66})
+    assert costs.jobs().startswith("Two jobs made 1.9 (downscale) and 1.7 (upscale) times the pictures")
