@@ -1,7 +1,7 @@
 """A folder through `downscale` and `upscale` with --jobs 2 and with one job, one thread each: pictures a second.
 
-Each is a command of its own; the two take turns. The speed is that from the first picture written to the last; what a
-start takes until then (loading torch, with --jobs in each process as well) is printed apart.
+Each is a command of its own; the two take turns. The speed is that from when each job has written a picture to the
+last; what a start takes (loading torch, with --jobs in each process as well) is printed apart.
 """
 import argparse
 import os
@@ -36,7 +36,8 @@ def speed(command: str, source: Path, out: Path, model: str, jobs: int) -> tuple
                    env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
     times = sorted(path.stat().st_mtime for path in out.iterdir())
-    return (len(times) - 1) / (times[-1] - times[0]), times[0] - start
+    # the clock starts when each job has written one: those of the first round are begun before it
+    return (len(times) - jobs) / (times[-1] - times[jobs - 1]), times[0] - start
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import logging
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 from tadlib import Codec
@@ -30,29 +29,41 @@ class Shrink:
     """What a process of one thread does: it loads the model once, and then takes picture after picture."""
 
     def __init__(self, model: str | None):
-        self.work = partial(downscale_file, Codec.find(model))
+        self.codec = Codec.find(model)
 
     def __call__(self, row: dict) -> dict:
-        return row | {"trouble": str(tried(self.work, (Path(row["in"]), Path(row["out"]))) or "")}
+        notes: list[str] = []
+        trouble = tried(lambda source, target: notes.extend(downscale_file(self.codec, source, target)),
+                        (Path(row["in"]), Path(row["out"])))
+        return row | {"said": "; ".join(notes), "trouble": str(trouble or "")}
 
 
-def shrink(todo: list[dict], model: str | None, address: str | None, jobs: int | None) -> list[str]:
-    """What is wrong with pictures, in their order."""
+def shrink(todo: list[dict], model: str | None, address: str | None, jobs: int | None) -> list[dict]:
+    """The rows, in their order, with what is "said" of a picture and what "trouble" there was. Raises BadInput."""
     import ray
     import ray.data
 
-    ray.init(address or "local", logging_level="ERROR", log_to_driver=False,
-             **({} if address else {"include_dashboard": False}))
+    try:
+        ray.init(address or "local", logging_level="ERROR", log_to_driver=False,
+                 **({} if address else {"include_dashboard": False}))
+    except Exception as error:  # of a start that takes too long it says so with a plain Exception
+        raise BadInput(f"no Ray at {address or 'this machine'} ({' '.join(str(error).split())[:200]})") from None
     logging.getLogger("ray.data").setLevel("ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     jobs = min(jobs or int(ray.cluster_resources().get("CPU", 1)), len(todo))
     # many small blocks: with a node only a few pictures are lost, and they are made again
     rows = ray.data.from_items(todo, override_num_blocks=min(len(todo), 8 * jobs)).map(
         Shrink, fn_constructor_args=(model,), compute=ray.data.ActorPoolStrategy(size=jobs), num_cpus=1)
-    bad = [(row["number"], row["trouble"]) for row in watched(rows.iter_rows(), "ray", len(todo), "image")
-           if row["trouble"]]
+    done = list(watched(rows.iter_rows(), "ray", len(todo), "image"))
     ray.shutdown()
-    return [line for _, line in sorted(bad)]
+    return sorted(done, key=lambda row: row["number"])
+
+
+def count(text: str) -> int:
+    """What --jobs takes."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("takes a whole number from 1 on")
+    return int(text)
 
 
 def main() -> int:
@@ -60,7 +71,7 @@ def main() -> int:
     parser.add_argument("input", type=Path, metavar="IN")
     parser.add_argument("output", type=Path, metavar="OUT")
     parser.add_argument("--model", metavar="NAME", help="see `python -m tadlib models` (default: tool_x4)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: as many as the cluster has CPUs)")
+    parser.add_argument("--jobs", type=count, metavar="N", help="processes (default: as many as the cluster has CPUs)")
     parser.add_argument("--address", metavar="HOST:PORT", help="of a running cluster, or auto")
     options = parser.parse_args()
     try:
@@ -68,14 +79,15 @@ def main() -> int:
         Codec.find(options.model)  # what is wrong with the model is told before anything starts
         todo = [{"number": n, "in": str(one), "out": str(other)} for n, (one, other) in enumerate(every)
                 if not other.exists()]
-        bad = shrink(todo, options.model, options.address, options.jobs) if todo else []
+        done = shrink(todo, options.model, options.address, options.jobs) if todo else []
     except BadInput as error:
         tell(error, parser.prog)
         return 2
     except ModuleNotFoundError as error:
         tell(f"this takes the package {error.name}: pip install -c constraints.txt -e '.[ray]'", parser.prog)
         return 2
-    for line in bad:
+    bad = [row["trouble"] for row in done if row["trouble"]]
+    for line in (*(row["said"] for row in done if row["said"]), *bad):
         tell(line, parser.prog)
     there = len(every) - len(todo)
     print(f"{len(todo) - len(bad)} of {len(every)} images written to {options.output}, {there} were there")

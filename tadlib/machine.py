@@ -23,11 +23,11 @@ def best_device() -> torch.device:
     """
     torch.backends.cudnn.allow_tf32 = False  # by default a GPU's convolutions in float32 round to 10 bits
     wanted = settings.device()
+    own = f"cuda:{dist.get_node_local_rank()}" if _launched() else "cuda"
     if wanted is None:
-        own = f":{dist.get_node_local_rank(0)}" if processes() > 1 else ""
-        return torch.device(f"cuda{own}" if torch.cuda.is_available() else "cpu")
+        return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
-        return torch.zeros(0, device=wanted).device
+        return torch.zeros(0, device=own if wanted == "cuda" else wanted).device
     except (RuntimeError, AssertionError):  # the second: a torch that was built without it
         raise BadInput(f"{wanted}: no such device here; CUDA has {torch.cuda.device_count()}, and there is the cpu"
                        ) from None
@@ -35,11 +35,12 @@ def best_device() -> torch.device:
 
 def join() -> int:
     """This process's number among those that torchrun started to train together; 0 where it is alone."""
-    if not (dist.is_available() and dist.is_torchelastic_launched()):
+    if not _launched():
         return 0
     if not dist.is_initialized():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(best_device())
+        device = best_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         timeout = timedelta(days=1)  # the others wait while the first one scores
         store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
         # torchrun keeps one store over all restarts: in it are addresses of processes that are no more
@@ -47,6 +48,11 @@ def join() -> int:
         dist.init_process_group(store=own, rank=rank, world_size=size, timeout=timeout)
         atexit.register(dist.destroy_process_group)
     return dist.get_rank()
+
+
+def _launched() -> bool:
+    """Whether torchrun started this process."""
+    return dist.is_available() and dist.is_torchelastic_launched()
 
 
 def processes() -> int:

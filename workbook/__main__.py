@@ -6,11 +6,15 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tadlib import settings
 from tadlib.errors import BadInput, tell
 from tadlib.settings import HELP
 from tadlib.tool.commands import guarded, prepare
+
+if TYPE_CHECKING:
+    from tadlib.run import Run
 
 NAME = "workbook"
 Act = Callable[[argparse.Namespace], int | None]
@@ -55,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     _profile(sub)
     sub.add_argument("--notebook", action="append", default=[], metavar="NN", help="what this one needs (repeatable)")
     sub.add_argument("--cpus-per-run", type=float, default=1, metavar="N")
-    sub.add_argument("--gpus-per-run", type=float, metavar="X", help="0.25: four share one (default: 1 if any)")
+    sub.add_argument("--gpus-per-run", type=float, metavar="X", help="0.25: four share one (default: 1 if any; "
+                     "with SLURM none, and whole ones only)")
     sub.add_argument("--engine", choices=("ray", "slurm"), default="ray")
     sub.add_argument("--address", metavar="HOST:PORT", help="of a running Ray cluster, or auto (default: one is "
                      "started here)")
@@ -99,6 +104,16 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after so many, with a checkpoint, exit code 3")
     parser.add_argument("--device", help=settings.VARIABLES["TAD_DEVICE"])
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="default: auto, what is faster here")
+
+
+def _named(name: str, profile: str) -> Run:
+    """A run of the studies. Raises BadInput where there is none of that name."""
+    from workbook import studies
+
+    try:
+        return studies.named(name, profile)
+    except KeyError as error:
+        raise BadInput(error.args[0]) from None
 
 
 def _set(options: argparse.Namespace) -> None:
@@ -179,10 +194,7 @@ def _train(options: argparse.Namespace) -> None:
     for name in options.score or ():
         sets.load(name)  # says so where there is no such set
     for name in options.runs or studies.ALL:
-        try:
-            run = studies.named(name, options.profile)
-        except KeyError as error:
-            raise BadInput(error.args[0]) from None
+        run = _named(name, options.profile)
         trained = fit(run, options.retrain)
         if join() > 0:  # under torchrun the first process tells and scores
             continue
@@ -231,6 +243,8 @@ def _refine(options: argparse.Namespace) -> None:
 
     plans = [refinement.Plan(run, tuple(options.set), tuple(options.steps), options.channel, tuple(options.met),
                              options.likeness, options.scale, options.first) for run in options.runs]
+    for run in options.runs:
+        _named(run, options.profile)  # says so where there is no such run
     for plan in plans or refinement.missing(options.profile):
         refinement.measure(plan, options.profile)
     print(refinement.path(options.profile))

@@ -14,7 +14,8 @@ def _record(name: str, profile: str) -> pd.DataFrame:
 def _where(rows: pd.DataFrame) -> str:
     """The machine of a record."""
     one = rows.iloc[0]
-    return f"{one['cpu']}, {one['cores' if 'cores' in rows else 'threads']} cores, no GPU"
+    gpu = one["gpu"] if isinstance(one["gpu"], str) and one["gpu"] else "no GPU"
+    return f"{one['cpu']}, {one['cores' if 'cores' in rows else 'threads']} cores, {gpu}"
 
 
 def backends(profile: str = "cpu") -> str:
@@ -28,11 +29,12 @@ def backends(profile: str = "cpu") -> str:
 def refining(profile: str = "cpu") -> str:
     """Seconds and memory of refinement (refine_cost.csv, by benchmarks/refine.py), as a sentence."""
     rows = _record("refine_cost", profile)
+    rows = rows[rows["model"] == rows["model"][0]]
     some = rows[rows["steps"] > 0]
     spans = [f"{size:g} megapixels" if size != 1 else "a megapixel" for size in sorted(rows["megapixels"].unique())]
     least, most = some["s/MP a step"].min(), some["s/MP a step"].max()
-    return (f"A step took {least:.1f} to {most:.1f} seconds a megapixel with `{rows['model'][0]}` ({_where(rows)}), "
-            f"and the whole command at most {rows['peak GB'].max():.2f} GB, for {' as for '.join(spans)}: "
+    return (f"A step took {least:.1f} to {most:.1f} seconds a megapixel with `{rows['model'][0]}` ({_where(rows)}) "
+            f"in PyTorch, and the whole command at most {rows['peak GB'].max():.2f} GB, for {' as for '.join(spans)}: "
             "`benchmarks/refine.py` says what it takes on your machine.")
 
 

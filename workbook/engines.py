@@ -100,7 +100,7 @@ class Job:
 def note(place: Path, run: Run, state: str, **facts: Any) -> None:
     """Leave a word of a run for whoever looks on, if the sweep still goes on."""
     if (place / FLAG).exists():
-        with replacing(place / f"{run.name}.json") as temporary:
+        with suppress(BadInput), replacing(place / f"{run.name}.json") as temporary:  # no training ends for a word
             temporary.write_text(json.dumps({"state": state, "node": platform.node(), "pid": os.getpid()} | facts))
 
 
@@ -249,6 +249,8 @@ class Slurm:
     def __init__(self, place: Path, cpus: float, gpus: float | None, partition: str | None, hours: float,
                  cluster: str = "slurm"):
         submitit = package("submitit")
+        if gpus is not None and gpus != round(gpus):
+            raise BadInput("--gpus-per-run: SLURM gives whole GPUs only")
         again: dict[str, Any] = {"slurm_max_num_timeout": 100} if cluster == "slurm" else {}
         try:
             self.executor = submitit.AutoExecutor(folder=place, cluster=cluster, **again)

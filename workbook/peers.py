@@ -7,6 +7,7 @@ from tadlib import networks
 from tadlib.networks.tad import multiply_adds
 from workbook import refinement, studies
 from workbook.claims import FOUR, PRINTED_CLIPS
+from workbook.measurements import per_image
 from workbook.speed import speed_table
 from workbook.tables import quoted, score_table
 
@@ -52,9 +53,18 @@ def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
             REFINED: _refined(name, profile)}
 
 
-def _refined(name: str, profile: str) -> str:
+def _of(name: str, profile: str) -> pd.DataFrame:
+    """What refinement gives a run, at its own scale and equal likeness, as a plain file: see refinement.means."""
     rows = refinement.at_equal_likeness(refinement.means(profile))
-    rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit") & rows["set"].isin(FOUR)]
+    own = rows["scale"] == studies.named(name, profile).scale
+    return rows[(rows["model"] == name) & (rows["channel"] == "8bit") & own]
+
+
+def _refined(name: str, profile: str) -> str:
+    """Of sets that were measured whole."""
+    rows = _of(name, profile)
+    rows = rows[rows["set"].isin(FOUR)]
+    rows = rows[rows["images"] == [len(per_image(name, profile, place)) for place in rows["set"]]]
     wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y").reindex(FOUR)
     found = {place: " / ".join("-" if pd.isna(value) else f"{value:.2f}" for value in row)
              for place, row in wide.reindex(columns=STEPS).iterrows() if not row.isna().all()}
@@ -73,8 +83,7 @@ def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
     Columns: where, images, what is printed, ours by refinement steps (NaN where not measured), likeness of the code
     that was refined most (RGB).
     """
-    rows = refinement.at_equal_likeness(refinement.means(profile))
-    rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit")]
+    rows = _of(name, profile)
     lines = []
     for place, printed in irn().items():
         one = rows[rows["set"] == place].set_index("steps").sort_index()

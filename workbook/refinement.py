@@ -120,6 +120,10 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
     trained = studies.trained(plan.run, profile)
     net, guide = trained.network(), trained.run.guide
     scale = plan.scale or trained.run.scale
+    try:
+        net.passes(scale)
+    except ValueError as error:
+        raise BadInput(f"{plan.run}: {error}") from None
     for set_name in plan.sets:
         images = _images(plan, trained.run, set_name)
         for image, codes in tqdm(images, desc=f"{plan.run}, {set_name}", unit="image", disable=None):
@@ -148,7 +152,9 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                         "threads": torch.get_num_threads(), "precision": machine.fastest_precision(slr.device)})
             if rows:
                 new = pd.DataFrame(rows).round(4)
-                known = pd.concat([known, new], ignore_index=True) if len(known) else new
+                if path(profile).exists():  # again: another process may have measured something else meanwhile
+                    new = pd.concat([read(profile), new], ignore_index=True).drop_duplicates(KEYS, keep="last")
+                known = new
                 with replacing(path(profile)) as temporary:
                     known.to_csv(temporary, index=False)
     return path(profile)
@@ -185,17 +191,16 @@ def table(profile: str = "cpu") -> pd.DataFrame:
 
 
 def missing(profile: str = "cpu") -> list[Plan]:
-    """The plans of which sets are here and rows lack."""
+    """The plans of which sets are here and rows lack, be it of a single image."""
     known = present(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
-    asked = ["model", *(k for k in KEYS[1:] if k != "image")]
-    done = set(known[asked].itertuples(index=False, name=None))
+    done = set(known[["model", *KEYS[1:]]].itertuples(index=False, name=None))
     out = []
     for plan in PLANS if profile != "smoke" else QUICK:
         run = studies.named(plan.run, profile)
-        lacking = tuple(name for name in plan.sets if not all(
-            (plan.run, plan.scale or run.scale, name, str(Channel.parse(plan.channel)), way, steps, plan.weight) in done
-            for way in plan.ways() for steps in plan.steps))
-        here = tuple(name for name in lacking
-                     if (all(map(sets.is_here, run.train)) if name == HELD_OUT else sets.is_here(name)))
-        out += [replace(plan, sets=here)] if here else []
+        here = [name for name in plan.sets
+                if (all(map(sets.is_here, run.train)) if name == HELD_OUT else sets.is_here(name))]
+        lacking = tuple(name for name in here if not all(
+            (plan.run, plan.scale or run.scale, name, image, str(Channel.parse(plan.channel)), way, steps, plan.weight)
+            in done for image, _ in _images(plan, run, name) for way in plan.ways() for steps in plan.steps))
+        out += [replace(plan, sets=lacking)] if lacking else []
     return out

@@ -51,11 +51,18 @@ def new_folder(path: Path) -> Iterator[Waiting]:
 def _claimed(outer: Path, path: Path) -> Iterator[Path]:
     """The hidden folder in which frames for `path` wait: of one process alone, without what a killed one left."""
     outer.mkdir(exist_ok=True)
-    handle = os.open(outer, os.O_RDONLY | os.O_NOFOLLOW)
+    place = os.open(outer, os.O_RDONLY | os.O_NOFOLLOW)
+    handle = -1
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.fstat(handle).st_ino == outer.stat().st_ino  # else its owner has just taken it away
+            handle = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=place)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # not every disk has locks
+                pass
+            mine = os.fstat(place).st_ino == outer.stat().st_ino  # else its owner has just taken it away
         except (BlockingIOError, FileNotFoundError):
             mine = False
         if not mine:
@@ -66,4 +73,6 @@ def _claimed(outer: Path, path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(outer, ignore_errors=True)
     finally:
-        os.close(handle)
+        os.close(place)
+        if handle >= 0:
+            os.close(handle)

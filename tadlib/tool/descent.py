@@ -50,9 +50,9 @@ class Objective(Protocol):
 def descend(of: Objective, z: Values, steps: int, likeness: float | None) -> Values:
     """X_SLR -> a better one, not rounded.
 
-    Without `likeness` the result is as like X_GD as X_SLR was, or more; with it, the objective weighs the deviation: 0
-    is none of one's concern. The best of all points is returned, so that it is never worse than the first. Raises
-    BadInput for steps or likeness below zero.
+    Without `likeness` the result is as like X_GD as X_SLR was, or more; with it, the objective weighs the deviation (0:
+    likeness does not count). The best point is returned, as the objective measures it: not worse than the first, but
+    where the channel draws noise, at each point anew. Raises BadInput for steps or likeness below zero.
     """
     if steps < 0 or not (likeness is None or 0 <= likeness < math.inf):
         raise BadInput("refinement takes a whole number of steps and a likeness, neither of them below zero")

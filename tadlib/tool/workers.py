@@ -19,6 +19,7 @@ from tadlib.files import COST, MEMORY, head
 from tadlib.tool.jobs import Pair, Work, tried
 
 BASE = 800_000_000  # bytes of a process beside its picture: torch, and what a net makes of a tile
+REFINING = 700_000_000  # and where the small picture is refined: a tile's gradients
 PIXEL = 12  # bytes for each pixel of a picture, whatever is done with it
 
 Outcome = tuple[list[str], BadInput | None]  # what is to be told, and what is wrong
@@ -47,7 +48,7 @@ def outcomes(todo: list[Pair], work: Work, jobs: int, allowed: Callable[[Pair], 
 
     try:
         for pair in todo:
-            needs = BASE + _takes(pair[0], work.growth)
+            needs = BASE + REFINING * bool(getattr(work.options, "refine", 0)) + _takes(pair[0], work.growth)
             while busy and (len(busy) == jobs or sum(busy.values()) + needs > _budget()):
                 wait(busy, return_when=FIRST_COMPLETED)
                 busy = {future: size for future, size in busy.items() if not future.done()}

@@ -1,6 +1,7 @@
 """Films as phones, screen recorders and cameras leave them: shape, time, colour and direction come back."""
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,7 +15,7 @@ from film_ways import back, down
 from tadlib.__main__ import main
 from tadlib.errors import BadInput
 from tadlib.files import picture_files, write_png
-from tadlib.tool import films
+from tadlib.tool import claim, films
 from tadlib.tool.video import Wish, Writer, frames, rate, shown
 
 
@@ -237,6 +238,16 @@ def test_of_two_writers_to_one_folder_the_second_is_refused(tmp_path, there):
     with pytest.raises(BadInput, match="new: holds something already"), Writer(tmp_path / "new") as third:
         third.write(CLIP[1])
     assert [file.name for file in tmp_path.iterdir()] == ["new"] and len(list((tmp_path / "new").iterdir())) == 2
+
+
+def test_on_a_disk_without_locks_a_writer_goes_on(tmp_path, monkeypatch):
+    def without(handle: int, how: int) -> None:  # NFS refuses the lock of a folder; some disks have none at all
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(claim.fcntl, "flock", without)
+    with Writer(tmp_path / "new") as writer:
+        writer.write(CLIP[0])
+    assert [file.name for file in tmp_path.rglob("*")] == ["new", "000000.png"]
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -103,10 +103,12 @@ class Slow:
         return [pair[0].stem], BadInput(pair[0].stem) if pair[0].stem == "2" else None
 
 
-@pytest.mark.parametrize(("budget", "most"), [(10**12, 4), (2 * workers.BASE + 1_000_000, 2), (0, 1)])
+@pytest.mark.parametrize(("budget", "refine", "most"), [
+    (10**12, 0, 4), (2 * workers.BASE + 1_000_000, 0, 2), (2 * workers.BASE + 1_000_000, 3, 1), (0, 0, 1)])
 def test_pictures_are_taken_together_as_far_as_the_budget_goes_and_told_in_their_order(
-        folder, monkeypatch, budget, most):
+        folder, monkeypatch, budget, refine, most):
     work = Slow()
+    work.options = Namespace(refine=refine)  # a picture that is refined takes more
     monkeypatch.setattr(workers, "ProcessPoolExecutor", lambda count, *start: ThreadPoolExecutor(count))
     monkeypatch.setattr(workers, "_do", work)
     monkeypatch.setattr(workers, "_budget", lambda: budget)

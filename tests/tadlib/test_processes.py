@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from tadlib import machine
 from tadlib.errors import BadInput
 from tadlib.run import Run
 from tadlib.settings import ROOT
@@ -29,6 +30,25 @@ RUNS = {  # one of each kind of objective, and of what is drawn or decided over 
     "warped": Run("warped", "sofvsr", **SMALL),
     **{f"aim_{aim}": Run(f"aim_{aim}", "aetad_sofvsr", aim=aim, **SMALL) for aim in ("farneback", "flow")},
 }
+
+
+
+@pytest.mark.parametrize(("wanted", "device"), [("", "cuda:2"), ("cuda", "cuda:2"), ("cpu", "cpu")])
+def test_each_process_has_a_gpu_of_its_own_before_it_joins_the_others(monkeypatch, wanted, device):
+    monkeypatch.setenv("TAD_DEVICE", wanted)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(machine.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", lambda size, device: Made(device))
+    assert machine.best_device() == torch.device(device)
+
+
+class Made:
+    """A tensor on a device that this machine may lack."""
+
+    def __init__(self, device: str):
+        self.device = torch.device(device)
+
 
 GRADIENT = """
 import sys, torch

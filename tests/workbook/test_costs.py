@@ -15,7 +15,7 @@ def kept(own_results):
     def keep(name: str, *rows: dict) -> None:
         folder = settings.results("cpu")
         folder.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([row | MACHINE for row in rows]).to_csv(folder / f"{name}.csv", index=False)
+        pd.DataFrame([MACHINE | row for row in rows]).to_csv(folder / f"{name}.csv", index=False)
     return keep
 
 
@@ -24,6 +24,13 @@ def test_both_backends_stand_beside_each_other(kept):
                       "by onnxruntime": 0.3456})
     assert costs.backends().splitlines()[0] == "| `net`; a processor, 2 cores, no GPU | PyTorch | onnxruntime |"
     assert costs.backends().splitlines()[2] == "| cold downscale | 2.35 s | 0.346 s |"
+
+
+def test_a_record_of_another_net_or_a_gpu_is_told_as_that(kept):
+    row = {"model": "net", "threads": 2, "steps": 3, "megapixels": 1, "peak GB": 1.0, "s/MP a step": 0.25}
+    kept("refine_cost", row | {"gpu": "a card"}, row | {"model": "other", "peak GB": 9.0, "s/MP a step": 5.0})
+    said = costs.refining()
+    assert "`net` (a processor, 2 cores, a card)" in said and "5.0" not in said and "9.0" not in said
 
 
 def test_a_step_costs_so_much_for_a_megapixel(kept):

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import torch
 
 from tadlib import stored
 from tadlib.errors import BadInput
 from tadlib.training.fit import fit
 from workbook import claims, ours, peers, refinement, studies
+from workbook.__main__ import main
 from workbook.claims import FOUR
 from workbook.refinement import EQUAL, Plan
 
@@ -90,6 +92,38 @@ def test_what_is_measured_is_not_measured_again(own_results):
     assert set(found["run"]) == {stored.folder(studies.named("tool_x4", "smoke")).name}
     assert refinement.measure(plan, "smoke").read_bytes() == first
     assert refinement.missing("smoke") == []
+
+
+def test_a_set_that_was_measured_in_part_is_not_done(own_results, monkeypatch):
+    fit(studies.named("tool_x4", "smoke"))
+    pictures = [(name, torch.full((3, 16, 16), n, dtype=torch.uint8)) for n, name in enumerate("ab")]
+    monkeypatch.setattr(refinement, "_images", lambda plan, run, name: pictures)
+    path = refinement.measure(refinement.QUICK[0], "smoke")
+    whole = refinement.read("smoke")
+    whole[whole["image"] == "a"].to_csv(path, index=False)
+    assert refinement.missing("smoke") == list(refinement.QUICK)
+    real = refinement.refine
+
+    def meanwhile(*arguments):  # another process measures something else
+        rows = refinement.read("smoke")
+        pd.concat([rows, rows.assign(channel="jpeg:90")]).drop_duplicates(refinement.KEYS).to_csv(path, index=False)
+        return real(*arguments)
+
+    monkeypatch.setattr(refinement, "refine", meanwhile)
+    refinement.measure(refinement.QUICK[0], "smoke")
+    again = refinement.read("smoke")
+    assert (again["channel"] == "jpeg:90").any() and refinement.missing("smoke") == []
+    plain = again[again["channel"] == "8bit"].reset_index(drop=True)
+    assert len(whole) == 4 and plain[refinement.KEYS].equals(whole[refinement.KEYS])
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["nonesuch"], "no run 'nonesuch'"), (["tool_x4", "--scale", "3"], "not by 3")])
+def test_what_cannot_be_refined_is_one_line(own_results, no_data, capsys, arguments, said):
+    fit(studies.named("tool_x4", "smoke"))
+    assert main(["refine", *arguments, "--set", "SampleCrop", "--profile", "smoke"]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
 
 
 def test_a_damaged_record_is_one_line(own_results):

@@ -51,8 +51,9 @@ function originOf(bytes, image) {  // what the text chunk says (tadlib/tool/pict
     if (content.startsWith(`${CHUNK}\0`)) {
       try {
         const { model, scale, size } = JSON.parse(content.slice(CHUNK.length + 1));
-        const fits = scale > 0 && Math.ceil(size[0] / scale) === image.w && Math.ceil(size[1] / scale) === image.h;
-        return fits ? { model: String(model), scale, size } : null;
+        if (!(scale > 0)) return null;
+        const fits = Math.ceil(size[0] / scale) === image.w && Math.ceil(size[1] / scale) === image.h;
+        return { model: String(model), scale, size: fits ? size : null };  // null: cropped or resized since
       } catch {
         return null;
       }

@@ -42,7 +42,7 @@ function start(job, blob, stem) {
   talk.postMessage({ job, blob, model: chosen("way"), steps: +chosen("steps"), models: MODELS, files: files(["ort", "wasm", ...needed]) });
 }
 
-function hear({ say, bar, error, done, crops, place, saved, blob, ...rest }) {
+function hear({ say, bar, error, done, crops, place, saved, stem, blob, ...rest }) {
   if (error) {
     busy(false);
     tell(error, true);
@@ -52,7 +52,7 @@ function hear({ say, bar, error, done, crops, place, saved, blob, ...rest }) {
   } else if (crops) {
     look(crops, place);
   } else if (saved) {
-    download(saved, blob);
+    download(`${stem}_${saved}.png`, blob);
   } else {
     tell(bar ? `${say}: ${bar[0]} of ${bar[1]} tiles` : say);
     if (bar) [$("bar").value, $("bar").max] = bar;
@@ -184,11 +184,11 @@ async function sample(button) {
   start("around", new Blob([bytes], { type: kind }), button.textContent.trim());
 }
 
-function download(key, blob) {
+function download(name, blob) {
   const address = URL.createObjectURL(blob);
-  element("a", { href: address, download: `${state.stem}_${key}.png` }).click();
+  element("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  tell("saved");
+  if (!state.busy) tell("saved");
 }
 
 for (const [id, job] of [["photo", "around"], ["little", "enlarge"]]) {
@@ -216,7 +216,7 @@ $("saves").addEventListener("click", event => {
   const { scale } = MODELS[state.model], { w, h } = state.of;
   const facts = `{"model": "${state.model}", "scale": ${scale}, "size": [${w}, ${h}]}`;  // as Origin.chunk writes it
   tell("writing the PNG");
-  state.worker.postMessage({ save: { key, facts } });
+  state.worker.postMessage({ save: { key, facts, stem: state.stem } });
 });
 addEventListener("dragover", event => {
   event.preventDefault();

@@ -69,7 +69,7 @@ async function work({ job, blob, model, models, steps }) {
   shown = {};
   self.postMessage({ say: "reading the picture" });
   const bytes = new Uint8Array(await blob.arrayBuffer());
-  const image = await decoded(blob), origin = originOf(bytes, image, models);
+  const image = await decoded(blob), origin = originOf(bytes, image);
   const enlarge = job === "enlarge" || origin !== null;
   if (enlarge && origin && !models[origin.model]) throw new Error(`made by ${origin.model}, which this page lacks`);
   const name = enlarge && origin ? origin.model : model, facts = models[name];
@@ -96,7 +96,7 @@ async function around(image, name, facts, steps) {  // down and up again, beside
 }
 
 async function up(image, name, facts, origin) {
-  const s = facts.scale, known = origin && origin.scale === s;
+  const s = facts.scale, known = origin?.size && origin.scale === s;
   const size = known ? { w: origin.size[0], h: origin.size[1] } : { w: image.w * s, h: image.h * s };
   if (size.w * size.h > LIMIT) throw new Error("would become more than 24 megapixels");
   const small = facts.task === "colour" ? grey(image) : image;
@@ -194,7 +194,7 @@ function crops({ x, y, n }) {  // the loupe: n large pixels around a place (x, y
   self.postMessage({ crops: cuts, place: { left: left / w, top: top / h, width: cw / w, height: ch / h } });
 }
 
-async function save({ key, facts }) {
+async function save({ key, facts, stem }) {
   const bytes = await png(shown[key], key === "small" ? facts : null);
-  self.postMessage({ saved: key, blob: new Blob([bytes], { type: "image/png" }) });
+  self.postMessage({ saved: key, stem, blob: new Blob([bytes], { type: "image/png" }) });
 }
