@@ -24,7 +24,7 @@ FAMILIES = {
 MARKERS = dict(zip(FAMILIES, "XsoPD^", strict=True))
 TERMS = dict(zip(("L1", "ball", "squared", "hinge"), (FAMILIES[f] for f in ("report", "own", "hardened", "one-sided")),
                  strict=True))  # of the latent loss
-_DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
+DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
 
 
 def family(name: str) -> str:
@@ -51,7 +51,7 @@ def styles(names: Sequence[str]) -> dict[str, dict]:
     """How the lines of runs are drawn: colour and marker of the family, members of one family by their dashes."""
     kin = [family(name) for name in names]
     return {name: {"color": FAMILIES[f], "marker": MARKERS[f], "markersize": 4,
-                   "linestyle": _DASHES[kin[:n].count(f) % len(_DASHES)]}
+                   "linestyle": DASHES[kin[:n].count(f) % len(DASHES)]}
             for n, (name, f) in enumerate(zip(names, kin, strict=True))}
 
 

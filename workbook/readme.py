@@ -23,8 +23,8 @@ END = "<!-- end of {} -->"
 TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
     ("down and up", [s for s in studies.SCORED if s != "Sample"], "LR to bicubic, Set5", {
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
-        "aetad": "`aetad` (the report's)", "tool_x4": "**`tool_x4`**", "robust": "**`robust`**, for lossy ways",
-        "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**"}),
+        "aetad": "`aetad` (the report's)", "tool_x4_short": "`tool_x4_short`", "tool_x4": "**`tool_x4`**",
+        "robust": "**`robust`**, for lossy ways", "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
         "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color": "**`tool_color`**"}),
@@ -104,7 +104,8 @@ def lossy(profile: str = "cpu") -> str:
 
     return (f"* {apart('8bit', -1)} dB less where nothing happens (RGB; Set5 and Set14),\n"
             f"* {apart('jpeg:90')} dB more than `tool_x4` after JPEG 90, {apart('jpeg444:90')} dB with full chroma,\n"
-            "* and a small image that is less like the ordinary one.")
+            f"* {apart('cycles:5', -1)} dB less after five times down and up, and a small image that is less like the "
+            "ordinary one.")
 
 
 def short(profile: str = "cpu") -> str:

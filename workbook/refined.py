@@ -49,7 +49,7 @@ def gains(table: pd.DataFrame, column: str, title: str) -> Figure:
             one = one.sort_values("steps")
             family = palette.family(model)
             ax.plot(one["steps"], one[f"gain_{column}"], marker=palette.MARKERS[family], markersize=4,
-                    color=palette.FAMILIES[family], linestyle=("-", "--", ":", "-.")[kin.count(family) % 4],
+                    color=palette.FAMILIES[family], linestyle=palette.DASHES[kin.count(family) % len(palette.DASHES)],
                     label=f"{model}{size}, {name}{way}")
             kin.append(family)
     ax.set(xlabel="refinement steps", ylabel=f"gain over none, dB ({'Y' if column == 'y' else 'RGB'})", title=title)

@@ -120,15 +120,16 @@ def passage() -> str:
     table = rows[rows.part == "simulated"].pivot(index="quantity", columns="devices", values="value")
     said = rows[rows.part == "measured"].set_index("quantity")["value"]
     todo = tasks()
+    trainings = [name for name in todo if studies.named(name).trains]
     chain = " and ".join(f"`{name}`" for name in chains(todo)[longest_first(todo)[0]])
     best, limit = table.loc["longest chain first"], table.loc["longest chain"].iloc[0]
     enough = next(n for n in best.index if best[n] < 1.01 * limit)
     most = best.index[-1]
     falling = ", ".join(f"{best[n]:.1f} on {n:.0f}" for n in best.index if 1 < n <= enough)
-    machines = {studies.trained(name).record["machine"]["cpu"] for name in todo}
+    machines = {studies.trained(name).record["machine"]["cpu"] for name in trainings}
     text = (
-        f"**How far that goes.** Simulated for profile `cpu` from the minutes that its {len(todo)} stored trainings "
-        f"took (on processors of {len(machines)} kinds, without scoring), one run a device: "
+        f"**How far that goes.** Simulated for profile `cpu` from the minutes that its {len(trainings)} stored "
+        f"trainings took (on processors of {len(machines)} kinds, without scoring), one run a device: "
         f"the whole study takes {best.iloc[0]:.1f} hours on one device, {falling}, and no less on {most:.0f} (ideal: "
         f"{table.loc['ideal', most]:.2f}), since {chain} take {limit:.2f} hours one after the other; only shorter "
         "schedules or several devices for one run would lift that. A sweep takes the longest chain first: in the order "

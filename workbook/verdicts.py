@@ -32,7 +32,7 @@ WORDS = {  # of each claim, for a box of two lines
     "skip2": "skip2 equals\nthe baseline", "table3": "31.81 dB\non Set5", "parity": "x2, x8 collapse,\nx16 survives",
     "overfits": "trained at x2:\nfails at x4", "runtime": "the small net is\nmuch faster",
     "color_31": "colours 31 %\nbetter", "equal_grey": "equal greys are\ntold apart",
-    "everywhere": "the ball works\neverywhere", "tad_vsr": "made frames help\na VSR net",
+    "everywhere": "the ball works\neverywhere", "tad_vsr": "task-aware frames\nhelp a VSR net",
     "frame_by_frame": "frame by frame\nbeats VSR nets", "in_steps": "training in steps\nbeats direct",
     "flow": "flow does not\nconverge"}
 

@@ -18,6 +18,7 @@ from tadlib.tool import jobs
 
 # Which extra of the package brings what the commands can do without
 EXTRAS = {"torch": "torch", "safetensors": "torch", "onnx": "export", "pandas": "workbook", "skimage": "workbook"}
+NEEDED = ("numpy", "PIL", "onnxruntime", "tqdm")  # always; missing in a clone that was not installed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -226,9 +227,10 @@ def guarded(act: Callable[[], int | None], name: str, interrupted: str = "interr
         return getattr(error, "code", 2)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
+        if package not in EXTRAS and package not in NEEDED:
             raise
-        tell(f"this takes the package {package}: pip install 'tadlib[{EXTRAS[package]}]'", name)
+        how = f"pip install 'tadlib[{EXTRAS[package]}]'" if package in EXTRAS else ".venv/bin/python, or pip install ."
+        tell(f"this takes the package {package}: {how}", name)
         return 2
     except (MemoryError, RuntimeError, ImportError) as error:
         if not jobs.lacks_memory(error):

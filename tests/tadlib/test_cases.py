@@ -344,3 +344,21 @@ def test_training_pictures_too_small_are_told_and_not_in_the_record(own_results,
     assert broken.startswith(f"tiny: {run.train[0]}/broken.png: cannot be read (")
     small = f"tiny: {len(sizes) - kept} images of {run.train[0]} are too small for patches of 32 pixels"
     assert told == ([small] if kept < len(sizes) else [])
+
+
+@pytest.mark.parametrize(("package", "how"), [("PIL", "pip install ."), ("torch.nn", "'tadlib[torch]'")])
+def test_a_package_that_lacks_is_one_line(capsys, package, how):
+    def act() -> None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    assert commands.guarded(act, "tadlib") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"the package {package.split('.')[0]}: " in error and how in error
+
+
+def test_a_package_of_nobody_s_is_a_fault_of_ours():
+    def act() -> None:
+        raise ModuleNotFoundError("No module named 'nonesuch'", name="nonesuch")
+
+    with pytest.raises(ModuleNotFoundError):
+        commands.guarded(act, "tadlib")

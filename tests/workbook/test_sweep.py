@@ -79,7 +79,7 @@ def left_over() -> list[Path]:
 
 def test_what_lacks_is_planned_after_what_it_starts_from():
     names = [run.name for run in plan(["robust", "bicubic", "sofvsr_tad"], [], "smoke")]
-    assert names == ["tool_x4", "robust", "bicubic", "aetad", "aetad_video", "sofvsr_tad"]
+    assert names == ["tool_x4_short", "tool_x4", "robust", "bicubic", "aetad", "aetad_video", "sofvsr_tad"]
     assert {run.name for run in plan([], [], "smoke")} == set(studies.ALL)
     assert {run.name for run in plan([], ["05"], "smoke")} >= {"aetad_video", "sofvsr", *studies.AIMS}
 
@@ -144,6 +144,15 @@ def test_a_node_that_does_not_see_the_same_folder_is_named(tmp_path):
     job = Job(*runs("aetad"), "train", (tmp_path / ".sweep-1",), {}, 1)
     assert "TAD_RESULTS and TAD_CHECKPOINTS have to lie on a file system of all nodes" in job()
     assert "SampleNo" in Job(*runs("aetad", train=("DIV2K_crops", "SampleNo")), "train", (), {}, 1)()
+
+
+def test_no_training_ends_because_a_word_of_it_cannot_be_written(monkeypatch):
+    run, = runs("aetad_direct4")
+    place = checkpoints("smoke") / ".sweep-1"
+    (place / f"{run.name}.json").mkdir(parents=True)  # in the way of the file
+    (place / FLAG).write_text(place.name)
+    monkeypatch.setattr(engines, "NOTE_SECONDS", 0)
+    assert Job(run, "train", (place,), {}, 1)() == "" and is_trained(run)
 
 
 def test_a_sweep_that_is_stopped_leaves_checkpoints(monkeypatch):
@@ -337,6 +346,8 @@ def test_a_place_for_slurm_without_slurm_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BadInput, match="--engine slurm: "):
         Slurm(tmp_path, 1, None, None, 1)
+    with pytest.raises(BadInput, match="SLURM gives whole GPUs only"):
+        Slurm(tmp_path, 1, 0.25, None, 1)
 
 
 # ------------------------------------------------------------------------------------------------------ of a batch

@@ -189,6 +189,11 @@ def test_what_cannot_be_done_is_said_and_the_page_goes_on(page, tmp_path):
     page.locator("#little").set_input_files(tmp_path / "plain.png")
     page.locator("#result").wait_for(timeout=PATIENCE)
     assert page.locator("#say").inner_text() == "enlarged by tool_color"
+    page.evaluate("document.querySelector('#result').hidden = true")
+    write_png(tmp_path / "cropped.png", other, Origin("tool_x2", 2, (90, 90)).chunk())  # still by what made it
+    page.locator("#photo").set_input_files(tmp_path / "cropped.png")
+    assert done(page) == "enlarged by tool_x2"
+    assert page.locator("#all figure", has_text="task-aware").inner_text().endswith("16 × 16")
 
 
 @pytest.mark.slow
