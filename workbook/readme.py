@@ -24,13 +24,15 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
     ("down and up", [s for s in studies.SCORED if s != "Sample"], "LR to bicubic, Set5", {
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
         "aetad": "`aetad` (the report's)", "tool_x4_short": "`tool_x4_short`", "tool_x4": "**`tool_x4`**",
-        "robust": "**`robust`**, for lossy ways", "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**"}),
+        "robust_short": "`robust_short`", "robust": "**`robust`**, for lossy ways",
+        "bicubic_x2": "bicubic, bicubic", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
         "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color": "**`tool_color`**"}),
     ("video, down and up", list(studies.CLIPS), "LR to bicubic, calendar", {
         "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
-        "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4": "**`tool_x4`** frame by frame",
+        "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4_short": "`tool_x4_short` frame by frame",
+        "tool_x4": "**`tool_x4`** frame by frame",
         "joint_x4": "**`joint_x4`**, three frames"}),
 ]
 

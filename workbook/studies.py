@@ -101,7 +101,8 @@ HARD = ("8bit", "8bit", "8bit", "noise:0..0.1", "jpeg:60..95", "jpeg:85..95", "j
 _TOOLS = [
     _TOOL_X4_SHORT,
     _TOOL_X4,
-    replace(_TOOL_X4_SHORT, name="robust", steps=3000, rate=0.5, channels=HARD, start=(_TOOL_X4,)),
+    *(replace(_TOOL_X4_SHORT, name=name, steps=3000, rate=0.5, channels=HARD, start=(start,))
+      for name, start in (("robust_short", _TOOL_X4_SHORT), ("robust", _TOOL_X4))),
     Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
     Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
 ]
@@ -153,8 +154,9 @@ SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
+# scored on all sets, the others on the first two
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4_short",
-           "tool_x4", "robust", "bicubic_x2", "tool_x2")  # scored on all sets, the others on the first two
+           "tool_x4", "robust_short", "robust", "bicubic_x2", "tool_x2")
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ONE_LEVEL = f"noise:{1 / 255:.5f}"
@@ -168,7 +170,8 @@ HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
            *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
            "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
-TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4", "joint_still", "joint_x4")
+TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4", "joint_still",
+           "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
 TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
