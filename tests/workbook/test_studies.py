@@ -130,6 +130,9 @@ def test_what_goes_on_from_trained_weights_goes_on_gently_and_for_less_long_than
     tuned = [run for run in TRAINING.values() if run.start and weights_of([run]) <= weights_of(run.start)]
     assert tuned
     for run in tuned:
+        before = run.start[-1]
+        if replace(before, name=run.name, steps=run.steps, rate=run.rate, ema=run.ema, start=run.start) == run:
+            continue  # the same training, continued: not what this is about
         assert run.rate <= 0.5 and run.steps < max(earlier.steps for earlier in run.start), run.name
 
 
