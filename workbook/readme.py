@@ -72,6 +72,7 @@ def _beside_others(profile: str) -> str:
 def refined_table(profile: str = "cpu") -> str:
     """What refinement gives on Set5 (refined.csv): RGB / Y PSNR by steps, likeness before and after, as Markdown."""
     rows = refinement.at_equal_likeness(refinement.means(profile)).query("set == 'Set5'")
+    rows = rows[~rows["model"].str.endswith("_short")]
     rows = rows[rows["scale"] == rows["model"].map(lambda name: studies.named(name, profile).scale)]  # each at its own
     steps = sorted(rows["steps"].unique())
     lines = []

@@ -121,7 +121,8 @@ def passage() -> str:
     said = rows[rows.part == "measured"].set_index("quantity")["value"]
     todo = tasks()
     trainings = [name for name in todo if studies.named(name).trains]
-    chain = " and ".join(f"`{name}`" for name in chains(todo)[longest_first(todo)[0]])
+    *early, last = (f"`{name}`" for name in chains(todo)[longest_first(todo)[0]])
+    chain = f"{', '.join(early)} and {last}"
     best, limit = table.loc["longest chain first"], table.loc["longest chain"].iloc[0]
     enough = next(n for n in best.index if best[n] < 1.01 * limit)
     most = best.index[-1]

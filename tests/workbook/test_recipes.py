@@ -100,7 +100,7 @@ def copy(tmp_path_factory) -> Path:
     put("tadlib/training/objectives.py", "heads.Bins: Bins, ", re.search(r"`(heads\.Bold: .*?)`", TEXT)[1] + ", ")
     run, = recipe("A run, a study")
     put("workbook/studies.py", "_STUDY = [\n", indented(run + 'Run("bold", "bold"),\n'))
-    put("workbook/studies.py", "NEEDS = {  # notebook -> names of runs\n", '    "08_mine": ["bicubic"],\n')
+    put("workbook/studies.py", "NEEDS = {  # notebook -> names of runs\n", '    "09_mine": ["bicubic"],\n')
     claim, = recipe("A claim")
     put("workbook/claims.py", "CLAIMS = [\n", indented(claim))
     return root

@@ -27,14 +27,14 @@ def test_the_longest_chain_is_first_and_what_it_starts_from_before_it():
 
 
 def test_a_sweep_takes_the_longest_chain_first(store):
-    for name in ("aetad", "tool_x4"):
+    for name in ("aetad", "tool_x4_short"):
         store(name)
-    minutes = {"aetad": 5.0, "tool_x4": 3.0}
+    minutes = {"aetad": 5.0, "tool_x4_short": 3.0}
     for folder in (studies.trained(name).folder for name in minutes):
         text = (folder / "record.json").read_text()
         (folder / "record.json").write_text(text[:-1] + f', "minutes": {minutes[folder.name.rpartition("-")[0]]}}}')
-    names = [run.name for run in plan(["bicubic", "robust", "aetad_video"], [], "smoke")]
-    assert names == ["aetad", "tool_x4", "bicubic", "robust", "aetad_video"]
+    names = [run.name for run in plan(["bicubic", "robust_short", "aetad_video"], [], "smoke")]
+    assert names == ["aetad", "tool_x4_short", "bicubic", "robust_short", "aetad_video"]
 
 
 def test_the_record_is_what_the_stored_trainings_say_now():
