@@ -23,7 +23,7 @@ def best_device() -> torch.device:
     """
     torch.backends.cudnn.allow_tf32 = False  # by default a GPU's convolutions in float32 round to 10 bits
     wanted = settings.device()
-    own = f"cuda:{dist.get_node_local_rank()}" if _launched() else "cuda"
+    own = f"cuda:{dist.get_node_local_rank(0) if dist.is_available() else 0}"  # torchrun numbers its processes
     if wanted is None:
         return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
@@ -35,11 +35,10 @@ def best_device() -> torch.device:
 
 def join() -> int:
     """This process's number among those that torchrun started to train together; 0 where it is alone."""
-    if not _launched():
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
         return 0
     if not dist.is_initialized():
-        device = best_device()
-        if device.type == "cuda":
+        if (device := best_device()).type == "cuda":
             torch.cuda.set_device(device)
         timeout = timedelta(days=1)  # the others wait while the first one scores
         store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
@@ -48,11 +47,6 @@ def join() -> int:
         dist.init_process_group(store=own, rank=rank, world_size=size, timeout=timeout)
         atexit.register(dist.destroy_process_group)
     return dist.get_rank()
-
-
-def _launched() -> bool:
-    """Whether torchrun started this process."""
-    return dist.is_available() and dist.is_torchelastic_launched()
 
 
 def processes() -> int:

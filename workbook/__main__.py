@@ -241,10 +241,9 @@ def _speed(options: argparse.Namespace) -> None:
 def _refine(options: argparse.Namespace) -> None:
     from workbook import refinement
 
+    runs = [_named(name, options.profile).name for name in options.runs]
     plans = [refinement.Plan(run, tuple(options.set), tuple(options.steps), options.channel, tuple(options.met),
-                             options.likeness, options.scale, options.first) for run in options.runs]
-    for run in options.runs:
-        _named(run, options.profile)  # says so where there is no such run
+                             options.likeness, options.scale, options.first) for run in runs]
     for plan in plans or refinement.missing(options.profile):
         refinement.measure(plan, options.profile)
     print(refinement.path(options.profile))

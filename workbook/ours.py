@@ -32,7 +32,8 @@ def over_irn(run: str, steps: int, where: tuple[str, ...]) -> Measure:
     """
     def measure(profile: str) -> Measured:
         reached = {name: _images(run, name, "psnr_y", (steps,), profile, {})[0].mean() for name in where}
-        found = {name: float(value) - peers.irn()[name] for name, value in reached.items()}
+        printed = peers.irn()
+        found = {name: float(value) - printed[name] for name, value in reached.items()}
         return Measured(min(found.values()), (run,), ", ".join(f"{name} {value:+.2f}" for name, value in found.items()))
     return measure
 

@@ -35,11 +35,13 @@ function start(job, blob, stem) {
   Object.assign(state, { from: { job, blob, stem }, stem, spot: null });
   if (state.busy) stop();  // what it was at is not wanted any more
   const talk = worker(), every = Object.keys(MODELS);
-  const needed = every.flatMap(name => [`${name}_down`, `${name}_up`, `${name}_refine`]);  // a small picture says itself which
+  const model = chosen("way"), steps = +chosen("steps");
+  const needed = every.flatMap(name => [`${name}_down`, `${name}_up`]);  // a small picture says itself which
+  if (steps) needed.push(`${model}_refine`);
   busy(true);
   $("result").hidden = true;
   tell("starting");
-  talk.postMessage({ job, blob, model: chosen("way"), steps: +chosen("steps"), models: MODELS, files: files(["ort", "wasm", ...needed]) });
+  talk.postMessage({ job, blob, model, steps, models: MODELS, files: files(["ort", "wasm", ...needed]) });
 }
 
 function hear({ say, bar, error, done, crops, place, saved, stem, blob, ...rest }) {

@@ -38,23 +38,24 @@ async function runtime() {
   return engine.ort;
 }
 
-async function network(name) {  // a picture -> a picture, in one piece (tadlib/tool/graph.py)
+async function session(name) {
   const ort = await runtime();
-  engine.sessions[name] ??= await ort.InferenceSession.create(await file(name));
-  const session = engine.sessions[name];
+  return engine.sessions[name] ??= await ort.InferenceSession.create(await file(name));
+}
+
+async function network(name) {  // a picture -> a picture, in one piece (tadlib/tool/graph.py)
+  const ort = await runtime(), net = await session(name);
   return async ({ w, h, c, data }) => {
-    const out = await session.run({ [session.inputNames[0]]: new ort.Tensor("uint8", data, [1, h, w, c]) });
-    const { dims, data: bytes } = out[session.outputNames[0]];
+    const out = await net.run({ [net.inputNames[0]]: new ort.Tensor("uint8", data, [1, h, w, c]) });
+    const { dims, data: bytes } = out[net.outputNames[0]];
     return { h: dims[1], w: dims[2], c: dims[3], data: bytes };
   };
 }
 
 async function slopes(name) {  // of the squared error (tadlib/tool/graph.py): codes, what they should become, its corner
-  const ort = await runtime();
-  engine.sessions[`${name}_refine`] ??= await ort.InferenceSession.create(await file(`${name}_refine`));
-  const session = engine.sessions[`${name}_refine`];
+  const ort = await runtime(), net = await session(`${name}_refine`);
   return async (small, image, corner, backward) => {
-    const found = await session.run({
+    const found = await net.run({
       small: new ort.Tensor("uint8", small.data, [1, small.h, small.w, small.c]),
       image: new ort.Tensor("uint8", image.data, [1, image.h, image.w, 3]),
       corner: new ort.Tensor("int64", BigInt64Array.from(corner, BigInt), [2]),
