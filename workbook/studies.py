@@ -82,6 +82,8 @@ GUESSING = ("no_tad_color", "cic_color")  # from Y alone
 _COLOUR = [
     *(_colour(name, name) for name in (*PUBLISHED, *GUESSING)),
     _colour("color_shuffle", **RISING),
+    *(_colour(f"color_shuffle_seed{s}", "color_shuffle", seed=s, **RISING) for s in (1, 2)),
+    *(_colour(f"aetad_color_large_seed{s}", "aetad_color_large", seed=s) for s in (1, 2)),
     # which part of the cure cures: the shape alone, the waiting latent weight alone
     _colour("color_shuffle_0.02"),
     _colour("aetad_color_rising", "aetad_color", **RISING),
@@ -95,6 +97,8 @@ _COLOUR = [
 _TOOL_X4_SHORT = Run("tool_x4_short", "tool_x4", scale=4, steps=5000, batch=64, patch=64, beta=0.5, latent="l2")
 # trained on from there: the mean of the weights reaches back further in a longer training
 _TOOL_X4 = replace(_TOOL_X4_SHORT, name="tool_x4", steps=10000, rate=0.75, ema=0.998, start=(_TOOL_X4_SHORT,))
+_TOOL_X2_SHORT = Run("tool_x2_short", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03)
+_TOOL_COLOR_SHORT = Run("tool_color_short", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING)
 # What happens to pictures between people; as often nothing, for the clean result counts most
 HARD = ("8bit", "8bit", "8bit", "noise:0..0.1", "jpeg:60..95", "jpeg:85..95", "jpeg:85..95", "jpeg444:60..95",
         "webp:70..95", "resize:0.85..1.0")
@@ -103,9 +107,16 @@ _TOOLS = [
     _TOOL_X4,
     *(replace(_TOOL_X4_SHORT, name=name, steps=3000, rate=0.5, channels=HARD, start=(start,))
       for name, start in (("robust_short", _TOOL_X4_SHORT), ("robust", _TOOL_X4))),
-    Run("tool_x2", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03),
-    Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
+    _TOOL_X2_SHORT,
+    replace(_TOOL_X2_SHORT, name="tool_x2", steps=6000, batch=64, patch=48, rate=0.75, ema=0.998,
+            start=(_TOOL_X2_SHORT,)),
+    _TOOL_COLOR_SHORT,
+    replace(_TOOL_COLOR_SHORT, name="tool_color", steps=3000, beta_start=0.0, rate=0.75, ema=0.998,
+            start=(_TOOL_COLOR_SHORT,)),
+    # the fair rival: tool_x4's decoder, trained as long, on small images that nobody made for it
+    Run("no_tad_x4", "no_tad_x4", scale=4, steps=15000, batch=64, patch=64, ema=0.998),
 ]
+
 
 def _video(name: str, model: str, **fields: Any) -> Run:
     """Trained on three frames, of the clip that the report names and of windows that move over photographs."""
