@@ -71,10 +71,11 @@ def _refined(name: str, profile: str) -> str:
     return ", ".join(f"{place} {text}" for place, text in found.items())
 
 
-def irn() -> dict[str, float]:
-    """What IRN prints at x4, PSNR of Y, by set and by clip (frame by frame)."""
-    images, frames = quoted()["rescaling_y"]["IRN, x4"], quoted()["rescaling_vid4_y"]["IRN, frame by frame"]
-    return {name: images[name] for name in FOUR} | {clip: frames[clip.split("/")[1]] for clip in PRINTED_CLIPS}
+def irn(scale: int = 4) -> dict[str, float]:
+    """What IRN prints at x4 or x2, PSNR of Y, by set and, at x4, by clip (frame by frame)."""
+    images, frames = quoted()["rescaling_y"][f"IRN, x{scale}"], quoted()["rescaling_vid4_y"]["IRN, frame by frame"]
+    clips = {clip: frames[clip.split("/")[1]] for clip in PRINTED_CLIPS} if scale == 4 else {}
+    return {name: images[name] for name in FOUR} | clips
 
 
 def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
@@ -85,7 +86,7 @@ def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
     """
     rows = _of(name, profile)
     lines = []
-    for place, printed in irn().items():
+    for place, printed in irn(studies.named(name, profile).scale).items():
         one = rows[rows["set"] == place].set_index("steps").sort_index()
         if len(one):
             ours = {f"{n} steps" if n else "not refined": one["psnr_y"].get(n, float("nan")) for n in (0, *STEPS)}
