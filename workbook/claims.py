@@ -128,7 +128,7 @@ CLAIMS = [
           "aetad over no_tad, worst of four sets", 2, 1,
           advantage("aetad", "no_tad", FOUR),
           remark="two decoders of one shape, each trained on its own small images; one decoder fed both: Fig. 1"),
-    Claim("task_aware_tool", NB2, "1, Fig. 1", "the same for the tool's larger decoder, trained twelve times as long",
+    Claim("task_aware_tool", NB2, "1, Fig. 1", "the same at the size and length of the tool: 15,000 steps of each",
           "not in the report", "tool_x4 over no_tad_x4, equal steps, worst of four sets", 2, 1,
           advantage("tool_x4", "no_tad_x4", FOUR), ours=True, fixed="2026-11-29",
           remark="the thresholds are those of the row above, committed before no_tad_x4 was trained"),
