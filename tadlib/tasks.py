@@ -34,6 +34,4 @@ def guidance(hr: Tensor, scale: int, kind: str = "bicubic") -> Tensor:
     from tadlib.pixels import rgb_to_y
     from tadlib.resize import downscale
 
-    if kind == "y":
-        return rgb_to_y(hr)
-    return downscale(hr, scale, kind).clamp(0, 1)
+    return rgb_to_y(hr) if kind == "y" else downscale(hr, scale, kind).clamp(0, 1)

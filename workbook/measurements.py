@@ -82,7 +82,8 @@ def differences(pairs: list[tuple[str, str]], sets: tuple[str, ...], profile: st
 
 def seed_range(name: str, set_name: str, profile: str = "cpu") -> tuple[float, float]:
     """Lowest and highest mean RGB PSNR over the seeds of a run (itself and its `_seed` siblings); NaN for one."""
-    family = [n for n in studies.SEEDS.get(name, (name,)) if is_trained(studies.named(n, profile))]
+    known = studies.SEEDS | studies.COLOUR_SEEDS
+    family = [n for n in known.get(name, (name,)) if is_trained(studies.named(n, profile))]
     if len(family) < 2:
         return float("nan"), float("nan")
     found = score_table(family, (set_name,), profile)["psnr_rgb"]

@@ -14,23 +14,31 @@ from tadlib.tool.refine import refine
 from workbook import figures, palette
 from workbook.colour import spectrum
 from workbook.exhibits import files_of_hr
-from workbook.refinement import EQUAL, at_equal_likeness
+from workbook.refinement import EQUAL, PLANS, at_equal_likeness
 
 TIMES = 8  # differences of small images are shown so many times as large
+PARTS = {(plan.run, name): plan.first for plan in PLANS if plan.first for name in plan.sets}  # measured in part
+
+
+def sets_in_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows (of refinement.means), a set of which the first images alone were measured named so."""
+    names = [f"{row.set}, first {row.images}" if PARTS.get((row.model, row.set)) == row.images else row.set
+             for row in rows.itertuples()]
+    return rows.assign(set=names)
 
 
 def by_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """PSNR as "Y / RGB", a row for each model, set and channel (made for and met), a column for each steps."""
     texts = rows.assign(psnr=[f"{y:.2f} / {rgb:.2f}" for y, rgb in zip(rows["psnr_y"], rows["psnr_rgb"], strict=True)],
                         channel=[Channel.parse(c).words for c in rows["channel"]])
-    wide = texts.pivot(index=["model", "scale", "set", "channel"], columns="steps", values="psnr")
+    wide = sets_in_words(texts).pivot(index=["model", "scale", "set", "channel"], columns="steps", values="psnr")
     wide.columns = ["not refined" if n == 0 else f"{n} steps" for n in wide.columns]
     return wide.fillna("").reset_index()
 
 
 def bytes_by_steps(table: pd.DataFrame) -> pd.DataFrame:
     """Mean bytes of the small PNG, a row for each model and set, a column for each number of steps."""
-    rows = at_equal_likeness(table)
+    rows = sets_in_words(at_equal_likeness(table))
     wide = rows[rows["channel"] == "8bit"].pivot(index=["model", "scale", "set"], columns="steps", values="lr_bytes")
     wide.columns = ["not refined" if n == 0 else f"{n} steps" for n in wide.columns]
     return wide.reset_index()
@@ -38,7 +46,7 @@ def bytes_by_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 def gains(table: pd.DataFrame, column: str, title: str) -> Figure:
     """What so many steps gain over none: a line for each model, scale, set and channel that was measured refined."""
-    rows = at_equal_likeness(table)
+    rows = sets_in_words(at_equal_likeness(table))
     figure = figures.blank(7.6, 4.6)
     ax = figure.subplots()
     kin: list[str] = []  # families of the lines so far

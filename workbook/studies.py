@@ -134,9 +134,10 @@ _VIDEO = [
     # what the report gave up: a trained VSR net, or the motion seen in X_SLR, as the loss
     _video("direct", "aetad_sofvsr", steps=300, beta=0.002, **_FROZEN),
     *(_video(f"aim_{aim}", "aetad_sofvsr", steps=200, beta=5, aim=aim, **_FROZEN) for aim in ("farneback", "flow")),
-    # encoder and decoder of three frames together, and the same where the decoder sees one frame three times
-    *(_video(name, "joint_x4", rate=0.5, beta=0.5, latent="l2", start=(_TOOL_X4_SHORT,), neighbours=name == "joint_x4")
-      for name in ("joint_x4", "joint_still")),
+    # encoder and decoder of three frames together: the neighbours' weights zero at first, or drawn; and the same where
+    # the decoder sees one frame three times
+    *(_video(name, model, rate=0.5, beta=0.5, latent="l2", start=(_TOOL_X4,), neighbours=name != "joint_still")
+      for name, model in (("joint_x4", "joint_x4"), ("joint_free", "joint_free"), ("joint_still", "joint_x4"))),
 ]
 _BASELINES = [
     Run("bicubic", "bicubic", scale=4, steps=0, train=()),
@@ -161,13 +162,14 @@ NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.
 VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
 RECIPES = {"aetad": ("eps_0", "aetad_report"), "tool_x4": ("kink_l1_0.02", "tool_x4_report")}  # modern, report
 SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("aetad", "aetad_very_small", "eps_0", "eps_50_observed")}
+COLOUR_SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("color_shuffle", "aetad_color_large")}
 # aetad by latent weight, down to none
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
 # scored on all sets, the others on the first two
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4_short",
-           "tool_x4", "robust_short", "robust", "bicubic_x2", "tool_x2")
+           "tool_x4", "no_tad_x4", "robust_short", "robust", "bicubic_x2", "tool_x2_short", "tool_x2")
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ONE_LEVEL = f"noise:{1 / 255:.5f}"
@@ -182,18 +184,19 @@ HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
            "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4", "joint_still",
-           "joint_x4")
+           "joint_free", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
-TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
+TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color_short", "tool_color")
 NEEDS = {  # notebook -> names of runs
-    "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "tool_x4", "tool_x2", "bicubic_x2"],
+    "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "no_tad_x4", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK, *SEEDS["eps_0"], *SEEDS["eps_50_observed"]],
-    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4_short", "tool_x4", "tool_x2", "bicubic", "lanczos",
-                              "bicubic_x2", "original", "aetad_x2", "aetad_any_scale", "aetad_direct4_long", *VARIED,
-                              *LIKENESS, *BATCHES,
+    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4_short", "tool_x4", "no_tad_x4", "tool_x2", "bicubic",
+                              "lanczos", "bicubic_x2", "original", "aetad_x2", "aetad_any_scale",
+                              "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
-    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS, *COLOUR_FRONT,
-                        *COLOUR_NOISY, "original"],
+    "03_colorization": ["grey", "tool_color_short", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS,
+                        *COLOUR_FRONT, *COLOUR_NOISY, *(n for names in COLOUR_SEEDS.values() for n in names),
+                        "original"],
     "04_video": list(TABLE_5),
     "05_optical_flow": ["aetad_video", "sofvsr", *AIMS],
     "07_robustness": list(CARD),
@@ -205,7 +208,7 @@ NEEDS = {  # notebook -> names of runs
 # can be trained again. No field of Run: every one of those that is set is part of the folder's name.
 KEPT = frozenset({
     "aetad", "no_tad", "aetad_any_scale", "eps_0", "eps_10_observed", "eps_100_observed", "noise_trained",
-    "tool_x4", "tool_x2", "tool_color", "robust", "color_shuffle", "color_beta0.03", "color_beta1",
+    "tool_x4", "no_tad_x4", "tool_x2", "tool_color", "robust", "color_shuffle", "color_beta0.03", "color_beta1",
     "aetad_color_large", "no_tad_color", "cic_color", "sofvsr", "joint_x4", *AIMS,
 })
 

@@ -93,7 +93,6 @@ class TAD(nn.Module):
 
 def multiply_adds(net: TAD, scale: int) -> tuple[float, float]:
     """Multiply-adds per HR pixel, (down, up), of the convolutions."""
-    down = 0.0
-    if net.encoder is not None:
-        down = sum(net.encoder.multiply_adds(net.spec.step**-n) for n in range(net.passes(scale)))
+    passes = range(0 if net.encoder is None else net.passes(scale))
+    down = sum((net.encoder.multiply_adds(net.spec.step**-n) for n in passes), 0.0)
     return down, net.head.multiply_adds(net, scale)

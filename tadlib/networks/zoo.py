@@ -118,11 +118,12 @@ _SPECS = [
          note="aetad down, SOF-VSR up"),
     Spec("joint_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero", head=Clip(3),
          note="tool_x4 whose decoder sees three frames"),
+    Spec("joint_free", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", head=Clip(3),
+         note="joint_x4 whose weights of the neighbours are drawn"),
     # --- what a person uses: all work at the LR image's size or below, added to interpolated images
     Spec("tool_x4", "tool", "u4 c64 r*4 c3", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero"),
     Spec("tool_x2", "tool", "u2 c64 r*4 c3", "c64 r*12 c12 p2", step=2, skip="bicubic", start="zero"),
-    Spec("no_tad_x4", "tool", "", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero",
-         note="tool_x4's decoder on the bicubic image"),
+    Spec("no_tad_x4", "tool", "", "c64 r*12 c48 p4", step=4, skip="bicubic", start="zero", note="tool_x4's decoder"),
     Spec("tool_color", "tool", "u2 c64 r*5 c4 p2", "u2 c64 r*11 c12 p2", step=1, task="colour", skip="grey",
          start="zero"),
     # --- no network at all

@@ -105,7 +105,7 @@ def begin(run: Run) -> TAD:
     """The network as the run's training finds it: fresh, or with the weights of the runs it starts from.
 
     A first convolution that sees more frames than the one it comes from does at first what that one did: the weights of
-    the middle frame are that one's, the others zero.
+    the middle frame are that one's, the others zero (as drawn where the row of the zoo does not start at zero).
     """
     model = run.build()
     mine = model.state_dict()
@@ -114,7 +114,7 @@ def begin(run: Run) -> TAD:
             if name not in mine or (theirs.ndim == 4 and theirs.shape[1] > mine[name].shape[1]):
                 continue
             if theirs.shape != mine[name].shape:
-                wide = torch.zeros_like(mine[name])
+                wide = torch.zeros_like(mine[name]) if run.net.start == "zero" else mine[name].clone()
                 first = (wide.shape[1] - theirs.shape[1]) // 2
                 wide[:, first : first + theirs.shape[1]] = theirs
                 theirs = wide

@@ -92,9 +92,7 @@ BY_HEAD: dict[type[heads.Head], Callable[[Run], Objective]] = {heads.Bins: Bins,
 
 def objective(run: Run) -> Objective:
     """The task term of a run."""
-    if run.aim:
-        return Motion(run.aim)
-    return BY_HEAD.get(type(run.net.head), lambda run: L1())(run)
+    return Motion(run.aim) if run.aim else BY_HEAD.get(type(run.net.head), lambda run: L1())(run)
 
 
 def farneback(neighbour: Tensor, centre: Tensor) -> Tensor:

@@ -370,6 +370,16 @@ def test_a_decoder_widened_to_three_frames_does_at_first_what_it_did_with_one(le
     assert (shr - build("bicubic")(clip, 4)[1]).abs().max() > 0.1  # which is not what a fresh one does
 
 
+def test_a_row_that_does_not_start_at_zero_keeps_what_was_drawn_for_the_neighbours(left):
+    tool = replace(TINY, model="tool_x4", scale=4)
+    run = replace(TINY, model="joint_free", scale=4, start=(tool,))
+    before, fresh, after = left(tool).network(), run.build(), begin(run)
+    first, drawn = after.decoder.layers[0].weight, fresh.decoder.layers[0].weight
+    assert torch.equal(first[:, 3:6], before.decoder.layers[0].weight)
+    assert torch.equal(first[:, :3], drawn[:, :3]) and torch.equal(first[:, 6:], drawn[:, 6:])
+    assert min(part.abs().max() for part in (first[:, :3], first[:, 6:])) > 0.05
+
+
 def test_a_run_that_starts_from_an_untrained_one_trains_that_first(quick, batches):
     earlier = replace(TINY, name="earlier", steps=2)
     run = replace(TINY, steps=1, start=(earlier,))
