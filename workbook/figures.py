@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 import pandas as pd
 import seaborn as sns
@@ -102,7 +103,8 @@ def comparison(images: Mapping[str, Tensor], box: tuple[int, int, int], title: s
     return figure
 
 
-PER_LINE = 12  # blocks of a diagram
+PER_LINE = 12  # blocks of a diagram: a longer chain shows what it repeats once
+Layer = tuple[str, int, int, float]  # of networks.chain.layers
 _COLOURS = {"c": "#9ecae1", "r": "#6baed6", "u": "#fdae6b", "p": "#fdae6b", "+": "#c7e9c0", "=": "#c7e9c0",
             "a": "#dddddd"}
 _NAMES = {"c": "conv 3x3, {0}", "r": "resblock", "u": "unshuffle {0}", "p": "shuffle {0}", "a": "ReLU",
@@ -110,21 +112,20 @@ _NAMES = {"c": "conv 3x3, {0}", "r": "resblock", "u": "unshuffle {0}", "p": "shu
 
 
 def diagram(spec: Spec) -> Figure:
-    """The network as blocks, drawn from its spec (report, Fig. 8, 12, 13): one row for encoder, one for decoder."""
+    """The network as blocks, drawn from its spec (report, Fig. 4, 5, 8, 12): one row for encoder, one for decoder."""
     luma = str(spec.head) == "luma"
     seen = "enlarged Y" if luma else "SLR" if spec.task == "sr" else "grey" if spec.encoder else "Y"
     rows = []
     for part, chain, channels in (("encoder\nHR in", spec.encoder, 3),
                                   (f"decoder\n{seen} in", spec.decoder, spec.head.channels(spec.code))):
-        walk = layers(chain, channels) if chain else []
-        for n in range(0, len(walk), PER_LINE):
-            rows.append(("" if n else part, walk[n : n + PER_LINE]))
-    width = max(len(walk) for _, walk in rows) if rows else 1
+        if chain:
+            rows.append((part, *_folded(layers(chain, channels))))
+    width = max((len(walk) for _, walk, _ in rows), default=1)
     figure = blank(max(7.0, 0.66 * width + 1.4), 2.3 * max(1, len(rows)) + 0.5)
     points = least(figure.get_figwidth())
     axes = figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0]
-    for ax, (part, walk) in zip(axes, rows, strict=False):
-        ax.set(xlim=(-1.3, width), ylim=(-1.6, 1.75))
+    for ax, (part, walk, repeated) in zip(axes, rows, strict=False):
+        ax.set(xlim=(-1.3, width), ylim=(-2.1 if repeated else -1.6, 1.75))
         ax.set_axis_off()
         ax.text(-1.25, 0, part, va="center", fontsize=points)
         for x, (word, _, channels, size) in enumerate(walk):
@@ -136,6 +137,10 @@ def diagram(spec: Spec) -> Figure:
             relative = "" if kind in "=+" else f"{size:g}" if size >= 1 else f"1/{1 / size:g}"
             ax.text(x + 0.5, 1.18, relative, ha="center", va="bottom", fontsize=points)
         _arcs(ax, walk)
+        for first, last, times in repeated:
+            ax.plot([first + 0.14, first + 0.14, last + 0.86, last + 0.86], [-1.5, -1.6, -1.6, -1.5], color="#444",
+                    linewidth=1)
+            ax.text((first + last + 1) / 2, -1.66, f"{times} times", ha="center", va="top", fontsize=points)
         ax.text(-1.25, -1.18, "channels", va="top", fontsize=points)
         ax.text(-1.25, 1.18, "size", va="bottom", fontsize=points)
     works = "works at the large size" if luma or spec.step == 1 else f"one step of factor {spec.step}"
@@ -144,7 +149,27 @@ def diagram(spec: Spec) -> Figure:
     return figure
 
 
-def _arcs(ax: Axes, walk: list[tuple[str, int, int, float]]) -> None:
+def _folded(walk: list[Layer]) -> tuple[list[Layer], list[tuple[int, int, int]]]:
+    """A chain, and where it is too long what it repeats (one word, or two in turn) once: (first, last, times) of each."""
+    if len(walk) <= PER_LINE:
+        return walk, []
+    shapes = [(word, channels, size) for word, _, channels, size in walk]
+    out: list[Layer] = []
+    repeated, n = [], 0
+    while n < len(walk):
+        found = [(unit, next(t for t in count(1) if shapes[n + t * unit :][:unit] != shapes[n:][:unit]))
+                 for unit in (1, 2)]
+        unit, times = max(found, key=lambda one: one[0] * (one[1] - 1))
+        if times < 3:
+            unit, times = 1, 1
+        else:
+            repeated.append((len(out), len(out) + unit - 1, times))
+        out += walk[n : n + unit]
+        n += unit * times
+    return out, repeated
+
+
+def _arcs(ax: Axes, walk: list[Layer]) -> None:
     """Lines from "remember" to "add"."""
     start = 0
     for x, (word, *_) in enumerate(walk):

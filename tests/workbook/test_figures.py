@@ -92,6 +92,16 @@ def test_every_network_that_is_made_of_words_can_be_drawn(name):
     texts = {t.get_text() for ax in figure.axes for t in ax.texts}
     seen = {"vdsr": "enlarged Y", "cic_color": "Y", "no_tad_color": "Y"}.get(name, "grey" if "color" in name else "SLR")
     assert f"decoder\n{seen} in" in texts
+    assert max(len(ax.patches) for ax in figure.axes) <= figures.PER_LINE
+
+
+def test_what_a_long_chain_repeats_is_drawn_once():
+    texts = [[t.get_text() for t in ax.texts] for ax in figures.diagram(networks.spec("vdsr")).axes]
+    blocks = [t for t in texts[0] if t.startswith(("conv", "ReLU"))]
+    assert blocks == ["conv 3x3, 64", "ReLU", "conv 3x3, 1"] and "19 times" in texts[0]
+    encoder, decoder = ([t.get_text() for t in ax.texts] for ax in figures.diagram(networks.spec("tool_x4")).axes)
+    assert decoder.count("resblock") == 1 and "12 times" in decoder
+    assert encoder.count("resblock") == 4 and not any("times" in t for t in encoder)
 
 
 # ------------------------------------------------------------------------------------------------------- the theme
