@@ -150,7 +150,7 @@ def diagram(spec: Spec) -> Figure:
 
 
 def _folded(walk: list[Layer]) -> tuple[list[Layer], list[tuple[int, int, int]]]:
-    """A chain, and where it is too long what it repeats (one word, or two in turn) once: (first, last, times) of each."""
+    """A chain; of one too long what it repeats (a word, or two in turn) once, and (first, last, times) of each."""
     if len(walk) <= PER_LINE:
         return walk, []
     shapes = [(word, channels, size) for word, _, channels, size in walk]
@@ -160,8 +160,8 @@ def _folded(walk: list[Layer]) -> tuple[list[Layer], list[tuple[int, int, int]]]
         found = [(unit, next(t for t in count(1) if shapes[n + t * unit :][:unit] != shapes[n:][:unit]))
                  for unit in (1, 2)]
         unit, times = max(found, key=lambda one: one[0] * (one[1] - 1))
-        if times < 3:
-            unit, times = 1, 1
+        if times == 1:
+            unit = 1
         else:
             repeated.append((len(out), len(out) + unit - 1, times))
         out += walk[n : n + unit]
