@@ -28,8 +28,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
-        "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color_short": "`tool_color_short`",
-        "tool_color": "**`tool_color`**"}),
+        "aetad_color_large": "`aetad_color_large` (the report's)", "tool_color": "**`tool_color`**"}),
     ("video, down and up", list(studies.CLIPS), "LR to bicubic, calendar", {
         "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
         "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4_short": "`tool_x4_short` frame by frame",

@@ -98,7 +98,6 @@ _TOOL_X4_SHORT = Run("tool_x4_short", "tool_x4", scale=4, steps=5000, batch=64, 
 # trained on from there: the mean of the weights reaches back further in a longer training
 _TOOL_X4 = replace(_TOOL_X4_SHORT, name="tool_x4", steps=10000, rate=0.75, ema=0.998, start=(_TOOL_X4_SHORT,))
 _TOOL_X2_SHORT = Run("tool_x2_short", "tool_x2", scale=2, steps=2000, batch=8, beta=0.03)
-_TOOL_COLOR_SHORT = Run("tool_color_short", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING)
 # What happens to pictures between people; as often nothing, for the clean result counts most
 HARD = ("8bit", "8bit", "8bit", "noise:0..0.1", "jpeg:60..95", "jpeg:85..95", "jpeg:85..95", "jpeg444:60..95",
         "webp:70..95", "resize:0.85..1.0")
@@ -110,9 +109,7 @@ _TOOLS = [
     _TOOL_X2_SHORT,
     replace(_TOOL_X2_SHORT, name="tool_x2", steps=6000, batch=64, patch=48, rate=0.75, ema=0.998,
             start=(_TOOL_X2_SHORT,)),
-    _TOOL_COLOR_SHORT,
-    replace(_TOOL_COLOR_SHORT, name="tool_color", steps=3000, beta_start=0.0, rate=0.75, ema=0.998,
-            start=(_TOOL_COLOR_SHORT,)),
+    Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
     # the fair rival: tool_x4's decoder, trained as long, on small images that nobody made for it
     Run("no_tad_x4", "no_tad_x4", scale=4, steps=15000, batch=64, patch=64, ema=0.998),
 ]
@@ -186,7 +183,7 @@ CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
 TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4", "joint_still",
            "joint_free", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
-TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color_short", "tool_color")
+TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "no_tad_x4", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK, *SEEDS["eps_0"], *SEEDS["eps_50_observed"]],
@@ -194,7 +191,7 @@ NEEDS = {  # notebook -> names of runs
                               "lanczos", "bicubic_x2", "original", "aetad_x2", "aetad_any_scale",
                               "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
-    "03_colorization": ["grey", "tool_color_short", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS,
+    "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS,
                         *COLOUR_FRONT, *COLOUR_NOISY, *(n for names in COLOUR_SEEDS.values() for n in names),
                         "original"],
     "04_video": list(TABLE_5),
