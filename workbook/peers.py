@@ -1,6 +1,8 @@
 """What others reach at making a picture small and large again, as they say, and our tool nets beside them."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from tadlib import networks
@@ -53,18 +55,18 @@ def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
             REFINED: _refined(name, profile)}
 
 
-def _of(name: str, profile: str) -> pd.DataFrame:
-    """What refinement gives a run, at its own scale and equal likeness, as a plain file: see refinement.means."""
+def _of(name: str, profile: str, places: Iterable[str]) -> pd.DataFrame:
+    """What refinement gives a run, at its own scale and equal likeness, as a plain file, on those of the sets and clips
+    that were measured whole: see refinement.means.
+    """
     rows = refinement.at_equal_likeness(refinement.means(profile))
     own = rows["scale"] == studies.named(name, profile).scale
-    return rows[(rows["model"] == name) & (rows["channel"] == "8bit") & own]
+    rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit") & own & rows["set"].isin(places)]
+    return rows[rows["images"] == [len(per_image(name, profile, place)) for place in rows["set"]]]
 
 
 def _refined(name: str, profile: str) -> str:
-    """Of sets that were measured whole."""
-    rows = _of(name, profile)
-    rows = rows[rows["set"].isin(FOUR)]
-    rows = rows[rows["images"] == [len(per_image(name, profile, place)) for place in rows["set"]]]
+    rows = _of(name, profile, FOUR)
     wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y").reindex(FOUR)
     found = {place: " / ".join("-" if pd.isna(value) else f"{value:.2f}" for value in row)
              for place, row in wide.reindex(columns=STEPS).iterrows() if not row.isna().all()}
@@ -79,14 +81,15 @@ def irn(scale: int = 4) -> dict[str, float]:
 
 
 def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
-    """PSNR of Y where IRN prints its own: a row for each set or clip that was measured.
+    """PSNR of Y where IRN prints its own: a row for each set or clip that was measured whole.
 
     Columns: where, images, what is printed, ours by refinement steps (NaN where not measured), likeness of the code
     that was refined most (RGB).
     """
-    rows = _of(name, profile)
+    theirs = irn(studies.named(name, profile).scale)
+    rows = _of(name, profile, theirs)
     lines = []
-    for place, printed in irn(studies.named(name, profile).scale).items():
+    for place, printed in theirs.items():
         one = rows[rows["set"] == place].set_index("steps").sort_index()
         if len(one):
             ours = {f"{n} steps" if n else "not refined": one["psnr_y"].get(n, float("nan")) for n in (0, *STEPS)}

@@ -8,7 +8,7 @@ import torch
 from tadlib import stored
 from tadlib.errors import BadInput
 from tadlib.training.fit import fit
-from workbook import claims, ours, peers, refinement, studies
+from workbook import claims, ours, peers, refined, refinement, studies
 from workbook.__main__ import main
 from workbook.claims import FOUR
 from workbook.refinement import EQUAL, Plan
@@ -61,6 +61,30 @@ def test_beside_what_others_print(store, own_results):
     rows(own_results, *(one | {"steps": 30} for one in found[:3]))
     with pytest.raises(BadInput, match="30 steps on Urban100 are not measured"):
         ours.over_irn("tool_x4", 30, FOUR)("cpu")
+
+
+def test_at_x2_ours_stands_beside_what_is_printed_for_x2(store, own_results):
+    found = [{"set": name, "image": "a", "scale": 2} for name in FOUR[:2]]
+    store("tool_x2", found)
+    printed, now = peers.irn(2), stored.folder(studies.named("tool_x2")).name
+    assert set(printed) == set(FOUR) and all(printed[name] > peers.irn()[name] + 6 for name in FOUR)
+    rows(own_results, *(one | {"run": now, "model": "tool_x2", "steps": 30, "psnr_y": printed[one["set"]] + gain}
+                        for one, gain in zip(found, (1.0, 0.5), strict=True)))
+    assert ours.over_irn("tool_x2", 30, FOUR[:2])("cpu").value == pytest.approx(0.5)
+    assert list(peers.beside_irn("tool_x2")["IRN, quoted"]) == [printed["Set5"], printed["Set14"]]
+
+
+def test_a_set_that_was_measured_in_part_does_not_stand_beside_others_means_and_is_named_so(store, own_results):
+    images = [f"{n:03}" for n in range(30)]
+    store("tool_x2", [{"set": "BSDS100", "image": i, "scale": 2} for i in images])
+    now = stored.folder(studies.named("tool_x2")).name
+    rows(own_results, *({"run": now, "model": "tool_x2", "scale": 2, "set": "BSDS100", "image": i, "steps": steps}
+                        for i in images[:20] for steps in (0, 10)))
+    assert not len(peers.beside_irn("tool_x2"))
+    assert list(refined.by_steps(refinement.means())["set"]) == ["BSDS100, first 20"]
+    rows(own_results, *({"run": now, "model": "tool_x2", "scale": 2, "set": "BSDS100", "image": i} for i in images))
+    assert len(peers.beside_irn("tool_x2")) == 1
+    assert list(refined.by_steps(refinement.means())["set"]) == ["BSDS100"]
 
 
 def test_a_set_that_was_measured_in_part_speaks_for_no_claim(store, own_results):
