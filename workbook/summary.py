@@ -79,9 +79,9 @@ def _small_images(profile: str, report: str) -> str:
             f"ahead of the tool net after JPEG 90 (RGB, Set5 and Set14), for {cost.min():.1f} to {cost.max():.1f} dB "
             "where nothing happens; and ten gradient steps on the small image alone "
             f"([Xu et al., 2023]({report}#References)), which stays as like an ordinary one, bring "
-            f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). Refined in thirty steps, `tool_x2` is {lead.min():.1f} to "
-            f"{lead.max():.1f} dB (Y, x2, {' and '.join(beside.loc[lead.index, ''])}) above what IRN prints, a net of "
-            f"{parameters / build('tool_x2').parameters_count:.1f} times its size "
+            f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). Refined in thirty steps, `tool_x2` is "
+            f"{lead.min():.1f} to {lead.max():.1f} dB (Y, x2, {' and '.join(beside.loc[lead.index, ''])}) above what "
+            f"IRN prints, a net of {parameters / build('tool_x2').parameters_count:.1f} times its size "
             f"([Xiao et al., 2020]({report}#References)).")
 
 
