@@ -4,9 +4,9 @@ A claim is a number that speaks for it (measurements.py), and two thresholds: fr
 it holds partly. A claim that says two things has the second one as a condition: where that fails it holds partly at
 most. Each row says when its thresholds were committed (`fixed`): those of 01 and 02 with the first ten runs of the
 study, when a shorter training of `aetad` and `no_tad` had already shown 2 dB for `task_aware`; those of colour and
-video before any such run. No threshold was changed since (git log --follow of this file); three rules were, when their
-verdicts were known, and say so in `changed`, with the date, what they were and why. What was added here and no sentence
-of the report says (`ours`) counts for none of its verdicts.
+video before any such run. What was added here and no sentence of the report says (`ours`) counts for none of its
+verdicts; each such row says what was known by then. No threshold was changed since (git log --follow of this file);
+three rules were, when their verdicts were known, and say so in `changed`, with the date, what they were and why.
 
 Differences between two models carry the 95 % interval of a paired bootstrap over images.
 """

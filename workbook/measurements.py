@@ -80,13 +80,13 @@ def differences(pairs: list[tuple[str, str]], sets: tuple[str, ...], profile: st
     return pd.DataFrame(rows)
 
 
-def seed_range(name: str, set_name: str, profile: str = "cpu") -> tuple[float, float]:
+def seed_range(name: str, set_name: str, profile: str = "cpu", kind: str = "SHRT") -> tuple[float, float]:
     """Lowest and highest mean RGB PSNR over the seeds of a run (itself and its `_seed` siblings); NaN for one."""
     known = studies.SEEDS | studies.COLOUR_SEEDS
     family = [n for n in known.get(name, (name,)) if is_trained(studies.named(n, profile))]
     if len(family) < 2:
         return float("nan"), float("nan")
-    found = score_table(family, (set_name,), profile)["psnr_rgb"]
+    found = score_table(family, (set_name,), profile, (kind,))["psnr_rgb"]
     return found.min(), found.max()
 
 

@@ -9,7 +9,6 @@ from tadlib import networks
 from tadlib.networks.tad import multiply_adds
 from workbook import refinement, studies
 from workbook.claims import FOUR, PRINTED_CLIPS
-from workbook.measurements import per_image
 from workbook.speed import speed_table
 from workbook.tables import quoted, score_table
 
@@ -62,7 +61,7 @@ def _of(name: str, profile: str, places: Iterable[str]) -> pd.DataFrame:
     rows = refinement.at_equal_likeness(refinement.means(profile))
     own = rows["scale"] == studies.named(name, profile).scale
     rows = rows[(rows["model"] == name) & (rows["channel"] == "8bit") & own & rows["set"].isin(places)]
-    return rows[rows["images"] == [len(per_image(name, profile, place)) for place in rows["set"]]]
+    return rows[rows["images"] == rows["of"]]
 
 
 def _refined(name: str, profile: str) -> str:

@@ -118,15 +118,16 @@ def short(profile: str = "cpu") -> str:
 
 def spread(profile: str = "cpu") -> str:
     """How far trainings of one and the same net differ: by seed, and on another machine, as a sentence."""
-    def widest(names: Iterable[str]) -> float:
-        ranges = [seed_range(name, "Set5", profile) for name in names]
+    def widest(names: Iterable[str], kind: str = "SHRT") -> float:
+        ranges = [seed_range(name, "Set5", profile, kind) for name in names]
         return max(high - low for low, high in ranges if high > low)
 
     rows = score_table(["color_shuffle"], ("Set5",), profile, ("SHRT", "SLR")).set_index("kind")["psnr_rgb"]
     again = quoted()["color_shuffle_again"]["color_shuffle"]
     return ("* A training is one draw of many: three seeds of a net differ by up to "
-            f"{widest(studies.SEEDS):.2f} dB on Set5 (RGB; colour: {widest(studies.COLOUR_SEEDS):.2f} dB), and two "
-            "nets of which there is one training each are not told apart by less. Other hardware is another "
+            f"{widest(studies.SEEDS):.2f} dB on Set5 (RGB), of a colour net by {widest(studies.COLOUR_SEEDS):.2f}, "
+            f"and its grey image's distance from Y by {widest(studies.COLOUR_SEEDS, 'SLR'):.1f}; two nets of which "
+            "there is one training each are not told apart by less. Other hardware is another "
             f"draw: `color_shuffle`, trained again from its row on another machine, gave {again['colours']:.2f} "
             f"instead of {rows['SHRT']:.2f} dB there, and a grey image {again['grey to Y']:.1f} instead of "
             f"{rows['SLR']:.1f} dB from Y.")

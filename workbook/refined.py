@@ -14,17 +14,15 @@ from tadlib.tool.refine import refine
 from workbook import figures, palette
 from workbook.colour import spectrum
 from workbook.exhibits import files_of_hr
-from workbook.refinement import EQUAL, PLANS, at_equal_likeness
+from workbook.refinement import EQUAL, at_equal_likeness
 
 TIMES = 8  # differences of small images are shown so many times as large
-PARTS = {(plan.run, name): plan.first for plan in PLANS if plan.first for name in plan.sets}  # measured in part
 
 
 def sets_in_words(rows: pd.DataFrame) -> pd.DataFrame:
     """The same rows (of refinement.means), a set of which the first images alone were measured named so."""
-    names = [f"{row.set}, first {row.images}" if PARTS.get((row.model, row.set)) == row.images else row.set
-             for row in rows.itertuples()]
-    return rows.assign(set=names)
+    return rows.assign(set=[row.set if row.images == row.of else f"{row.set}, first {row.images}"
+                            for row in rows.itertuples()])
 
 
 def by_steps(rows: pd.DataFrame) -> pd.DataFrame:
@@ -45,8 +43,9 @@ def bytes_by_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(table: pd.DataFrame, column: str, title: str) -> Figure:
-    """What so many steps gain over none: a line for each model, scale, set and channel that was measured refined."""
-    rows = sets_in_words(at_equal_likeness(table))
+    """What so many steps gain over none: a line for each model, scale, set and channel that was measured whole."""
+    rows = at_equal_likeness(table)
+    rows = rows[rows["images"] == rows["of"]]
     figure = figures.blank(7.6, 4.6)
     ax = figure.subplots()
     kin: list[str] = []  # families of the lines so far

@@ -27,6 +27,7 @@ from tadlib.tasks import guidance
 from tadlib.tool.refine import refine
 from workbook import studies
 from workbook.claims import PRINTED_CLIPS
+from workbook.measurements import per_image
 
 KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness"]
 STEPS = (0, 3, 5, 10, 30)
@@ -163,19 +164,28 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
 
 def means(profile: str = "cpu") -> pd.DataFrame:
     """A row for each model, scale, set, channel (made for, met), steps and weight of likeness: mean PSNR, SSIM,
-    likeness and bytes, how many images, and what the steps gained over none through the channel that was met.
+    likeness and bytes, how many images, of how many (`of`: that the set's scores have), and what the steps gained over
+    none on the same images through the channel that was met.
     """
     rows = present(profile)
     rows["bits"] = 8 * rows["lr_bytes"] / rows["pixels"]  # per HR pixel
-    by = rows.groupby(["model", *KEYS[1:3], *KEYS[4:]], sort=False)
-    measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits"]
-    table = by[measures].mean().join(by.size().rename("images")).reset_index()
-    same = ["model", "scale", "set", "met"]
-    plain = table[table["steps"] == 0].drop_duplicates(same).set_index(same)
+    same = ["model", "scale", "set", "image", "met"]
+    plain = rows[rows["steps"] == 0].drop_duplicates(same).set_index(same)
     for column in ("psnr_rgb", "psnr_y"):
-        before = plain[column].reindex(pd.MultiIndex.from_frame(table[same])).to_numpy()
-        table[f"gain_{column[5:]}"] = table[column] - before
-    return table
+        before = plain[column].reindex(pd.MultiIndex.from_frame(rows[same])).to_numpy()
+        rows[f"gain_{column[5:]}"] = rows[column] - before
+    by = rows.groupby(["model", *KEYS[1:3], *KEYS[4:]], sort=False)
+    measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits", "gain_rgb", "gain_y"]
+    table = by[measures].mean().join(by.size().rename("images")).reset_index()
+    return table.assign(of=[_size(row.model, row.set, row.images, profile) for row in table.itertuples()])
+
+
+def _size(name: str, place: str, images: int, profile: str) -> int:
+    """How many images of a set a run was scored on; as many as were refined where it was not scored there."""
+    try:
+        return len(per_image(name, profile, place))
+    except BadInput:
+        return images
 
 
 def at_equal_likeness(rows: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ class Spec:
     task: str = "sr"  # "sr" or "colour"
     skip: str = "none"  # added to the decoder's output: an interpolation, for colour "grey"; "none" as published
     added: bool = True  # X_GD is added to the encoder's output
-    start: str = "default"  # "zero": the last convolutions start at zero, so the net starts as its skip
+    start: str = "default"  # "zero": the last convolutions (the net starts as its skip), and those of neighbours
     head: Head = IMAGE  # how X_SHR comes of the decoder's output (networks/heads.py)
     neighbours: bool = True  # False: a decoder of several frames sees its own that many times (what is time worth?)
     note: str = ""

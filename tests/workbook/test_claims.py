@@ -86,7 +86,8 @@ def test_thresholds_are_those_that_were_committed_before_the_runs():
     assert fixed == {
         "noise_0": (37, 27), "noise_10": (15, 25), "robust": (1, 0.3), "quicker": (1.2, 1.05), "too_large": (0.3, 0.1),
         "other_scales": (0.5, 0.1), "harmless": (0.3, 0.6), "trivial": (0.5, 0.2), "trap": (0.5, 0.2),
-        "guidance": (1.2, 1.05), "iterative": (0.3, 0.1), "task_aware": (2, 1), "vdsr": (0.1, 0),
+        "guidance": (1.2, 1.05), "iterative": (0.3, 0.1), "task_aware": (2, 1),
+        "task_aware_tool": (2, 1), "vdsr": (0.1, 0),
         "quarter_less": (0.3, 0.1), "resblocks": (0.3, 0.1), "stagnates": (0.1, 0.3), "large_drop": (0.5, 0.2),
         "44_percent": (0.3, 0.6), "skip2": (0.1, 0.3), "parity": (3, 1), "overfits": (0.3, 0), "runtime": (2, 1.3),
         "color_31": (20, 5), "equal_grey": (3, 1), "everywhere": (1, 0.3), "tad_vsr": (0.5, 0.2),

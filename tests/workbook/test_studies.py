@@ -131,7 +131,8 @@ def test_what_goes_on_from_trained_weights_goes_on_gently_and_for_less_long_than
     assert tuned
     for run in tuned:
         before = run.start[-1]
-        if replace(before, name=run.name, steps=run.steps, rate=run.rate, ema=run.ema, start=run.start) == run:
+        length = {field: getattr(run, field) for field in ("steps", "batch", "patch", "rate", "ema")}
+        if replace(before, name=run.name, start=run.start, **length) == run:
             continue  # the same training, continued: not what this is about
         assert run.rate <= 0.5 and run.steps < max(earlier.steps for earlier in run.start), run.name
 
