@@ -208,14 +208,16 @@ def times_faster(profile: str) -> Measured:
     return Measured(both[0] / both[1], ("aetad", "aetad_very_small"), f"{both[0]:.2f} and {both[1]:.2f} s a megapixel")
 
 
-def colour_gain(profile: str) -> Measured:
-    """By how many percent of its dB aetad_color_large exceeds aetad_color."""
-    name = studies.best_set(profile)
-    large, base = (per_image(n, profile, name).mean() for n in ("aetad_color_large", "aetad_color"))
-    params = [build(n).parameters_count for n in ("aetad_color_large", "aetad_color")]
-    return Measured(100 * (large / base - 1), ("aetad_color_large", "aetad_color"),
-                    f"{name}: {large:.2f} against {base:.2f} dB; {params[0]:,} parameters against {params[1]:,}, "
-                    f"{100 * (params[0] / params[1] - 1):+.1f} %")
+def colour_gain(run: str) -> Measure:
+    """By how many percent of its dB a training of aetad_color_large exceeds aetad_color."""
+    def measure(profile: str) -> Measured:
+        name = studies.best_set(profile)
+        large, base = (per_image(n, profile, name).mean() for n in (run, "aetad_color"))
+        params = [build(n).parameters_count for n in ("aetad_color_large", "aetad_color")]
+        return Measured(100 * (large / base - 1), (run, "aetad_color"),
+                        f"{name}: {large:.2f} against {base:.2f} dB; {params[0]:,} parameters against {params[1]:,}, "
+                        f"{100 * (params[0] / params[1] - 1):+.1f} %")
+    return measure
 
 
 # ------------------------------------------------------------------------------------------------------ conditions
