@@ -19,7 +19,7 @@ VARIABLES = {
     "TAD_CHECKPOINTS": "where unfinished trainings and large sets, decoded, wait (default: build/checkpoints/)",
     "TAD_MODELS": "a folder of models to look in first: as a training leaves them, or as `tadlib export` writes them",
     "TAD_DEVICE": "cpu, cuda, cuda:1 or mps (default: the GPU if there is one)",
-    "TAD_PRECISION": "fp32 or bf16, for training (default: what is faster here)",
+    "TAD_PRECISION": "fp32 or bf16, for training and refining (default: what is faster here)",
     "TAD_UNTIL": "seconds since 1970 at which a training stops and leaves its checkpoint",
     "TAD_CHECKPOINT_SECONDS": "between two checkpoints of a training (default: 60)",
     "TAD_NO_TRAINING": "if set, what is not stored is an error and is not trained",
@@ -71,7 +71,7 @@ def model_folders() -> list[Path]:
 
 
 def precision() -> str | None:
-    """What training computes in, "32-true" or "bf16-mixed"; None: what is faster here. Raises BadInput."""
+    """What training and refining compute in, "32-true" or "bf16-mixed"; None: what is faster here. Raises BadInput."""
     text = os.environ.get("TAD_PRECISION") or "auto"
     if text not in PRECISIONS:
         raise BadInput(f"TAD_PRECISION={text}: has to be {', '.join(PRECISIONS)}")

@@ -22,7 +22,7 @@ from tadlib.evaluation.metrics import compare, luma, psnr
 from tadlib.files import replacing
 from tadlib.pixels import crop_to_multiple, to_codes, to_float
 from tadlib.run import Run
-from tadlib.settings import results
+from tadlib.settings import precision, results
 from tadlib.tasks import guidance
 from tadlib.tool.refine import refine
 from workbook import studies
@@ -151,7 +151,8 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                         "model": plan.run, "pixels": hr[0].numel(), "seconds": seconds,
                         "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),
                         "slr_y": min(100.0, psnr(luma(small), luma(ordinary))),
-                        "threads": torch.get_num_threads(), "precision": machine.fastest_precision(slr.device)})
+                        "threads": torch.get_num_threads(),
+                        "precision": precision() or machine.fastest_precision(slr.device)})
             if rows:
                 new = pd.DataFrame(rows).round(4)
                 if path(profile).exists():  # again: another process may have measured something else meanwhile

@@ -11,6 +11,7 @@ from tadlib.errors import BadInput
 from tadlib.machine import fastest_precision
 from tadlib.networks import TAD
 from tadlib.pixels import with_neighbours
+from tadlib.settings import precision as wanted_precision
 from tadlib.tool.codec import Tiling
 from tadlib.tool.descent import descend, large, tiles
 
@@ -69,7 +70,7 @@ class Loss:
         share = torch.zeros_like(received)  # of each received value in the error
         error = 0.0
         # bfloat16 keeps less than the differences in which colour hides: there three steps came out 0.8 dB lower
-        fast = scale > 1 and fastest_precision(z.device) == "bf16-mixed"
+        fast = scale > 1 and (wanted_precision() or fastest_precision(z.device)) == "bf16-mixed"
         tiling = Tiling(net.head.reach(net, scale), net.head.granularity(net))
         for inside, outside in tiles((z.shape[-2], z.shape[-1]), tiling):
             with torch.set_grad_enabled(backward):
