@@ -59,7 +59,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", nargs="+", default=["aetad", "tool_x4"])
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
-    print(machine.facts(), "precision:", machine.fastest_precision(DEVICE))
+    print(machine.facts(), "precision:", machine.precision(DEVICE))
     for name in options.runs:
         run = studies.named(name)
         shape = (run.batch, 3, run.patch, run.patch)

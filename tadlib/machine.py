@@ -100,6 +100,11 @@ def fastest_precision(device: torch.device) -> str:
     return min(seconds, key=lambda precision: min(seconds[precision][1:]))  # the first ones warm up
 
 
+def precision(device: torch.device) -> str:
+    """What layers compute in where nobody asks for float32: as $TAD_PRECISION says, else whatever is faster here."""
+    return settings.precision() or fastest_precision(device)
+
+
 def facts() -> dict:
     """What computed: processor, cores, versions."""
     cpu = platform.processor() or platform.machine()

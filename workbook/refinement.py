@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tadlib import machine
 from tadlib.channel import Channel
 from tadlib.data import sets
 from tadlib.errors import BadInput
@@ -22,9 +21,9 @@ from tadlib.evaluation.metrics import compare, luma, psnr
 from tadlib.files import replacing
 from tadlib.pixels import crop_to_multiple, to_codes, to_float
 from tadlib.run import Run
-from tadlib.settings import precision, results
+from tadlib.settings import results
 from tadlib.tasks import guidance
-from tadlib.tool.refine import refine
+from tadlib.tool.refine import precision, refine
 from workbook import studies
 from workbook.claims import PRINTED_CLIPS
 from workbook.measurements import per_image
@@ -152,7 +151,7 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                         "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),
                         "slr_y": min(100.0, psnr(luma(small), luma(ordinary))),
                         "threads": torch.get_num_threads(),
-                        "precision": precision() or machine.fastest_precision(slr.device)})
+                        "precision": precision(scale, slr.device)})
             if rows:
                 new = pd.DataFrame(rows).round(4)
                 if path(profile).exists():  # again: another process may have measured something else meanwhile

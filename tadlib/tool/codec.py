@@ -32,6 +32,7 @@ class Backend(Protocol):
     """What computes: two functions and what one has to know of them."""
 
     name: str  # of the model
+    weights: str | None  # which: the beginning of their SHA-256; None where it has none, or nobody knows
     scale: int
     task: Task
     frames: int  # that the decoder looks at
@@ -61,7 +62,8 @@ class Codec:
 
     def __init__(self, backend: Backend, tile: int = TILE):
         self.backend, self.tile = backend, tile
-        self.name, self.scale, self.task, self.frames = backend.name, backend.scale, backend.task, backend.frames
+        self.name, self.weights, self.scale = backend.name, backend.weights, backend.scale
+        self.task, self.frames = backend.task, backend.frames
 
     @staticmethod
     def find(name: str | None = None, scale: int | None = None, task: str | None = "sr", backend: str | None = None

@@ -1,7 +1,7 @@
 """Picture files through a codec, and what a small picture says of itself.
 
-The small image is an ordinary 8-bit PNG (for colorization a grey one of full size). Three facts travel in a text chunk
-named "tad", as JSON: model, scale, and the original size, so that the result has exactly the input's size. Without the
+The small image is an ordinary 8-bit PNG (for colorization a grey one of full size). Four facts travel in a text chunk
+named "tad", as JSON: model, scale, original size, so that the result has exactly that, and which weights. Without the
 chunk (a program that rewrote the pixels dropped it) the result is the small size times the scale; where it was cropped
 or resized since, model and scale are still believed. The frames of a clip are such images, with more facts.
 """
@@ -31,7 +31,8 @@ ASPECT = re.compile(r"[1-9][0-9]{0,4}(/[1-9][0-9]{0,4})?")
 TIME = re.compile(r"(0|[1-9][0-9]{0,15})(/[1-9][0-9]{0,11})?")
 LATEST = 10**6  # seconds: no clip is longer
 SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}")  # a file beside the frames: its name leads nowhere else
-FACTS = {"rate": RATE, "time": TIME, "aspect": ASPECT, "sound": SOUND, "lead": TIME}  # of a clip's frame
+MADE_BY = re.compile(r"[0-9a-f]{8}")  # the beginning of the weights' SHA-256
+FACTS = {"weights": MADE_BY, "rate": RATE, "time": TIME, "aspect": ASPECT, "sound": SOUND, "lead": TIME}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Origin:
     aspect: str | None = None  # width of a pixel by its height, where it is no square
     sound: str | None = None  # of a clip with sound: the file beside the frames that holds it
     lead: str | None = None  # seconds from that file's beginning to the first frame
+    weights: str | None = None  # the model's, see MADE_BY
 
     def chunk(self) -> dict[str, str]:
         height, width = self.size or (0, 0)
@@ -105,7 +107,7 @@ def downscale_file(codec: Codec, source: Path, target: Path, how: How = How()) -
     """
     image, info = read_picture(source, prepare=to_srgb)
     codes = codec.downscale(image, how.refine, how.likeness, how.channel)
-    origin = Origin(codec.name, codec.scale, image.shape[:2])
+    origin = Origin(codec.name, codec.scale, image.shape[:2], weights=codec.weights)
     if target.suffix.lower() in JPEG:
         write_jpeg(target, codes, how.channel, origin)
     else:

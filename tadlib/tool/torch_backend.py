@@ -25,6 +25,7 @@ class TorchBackend:
         self.device = best_device()
         net.to(self.device)
         self.name, self.scale, self.guide = trained.run.name, trained.run.scale, trained.run.guide
+        self.weights = trained.record.get("weights", {}).get("sha256", "")[:8] or None
         self.task, self.frames = TASKS[net.spec.task], net.head.frames
         self.down, self.up = tilings(net, self.scale)
 

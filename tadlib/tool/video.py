@@ -179,7 +179,8 @@ def downscale_clip(codec: Codec, source: Path, target: Path, how: How = How(), w
                 late = second and time is not None and abs(time - writer.count / second) > TOLERANCE
                 origin = Origin(codec.name, codec.scale, image.shape[:2], str(second) if second else None,
                                 str(time) if late and not wish.fps else None, str(aspect) if aspect else None,
-                                NAME if sound else None, str(sound.lead) if sound and sound.lead else None)
+                                NAME if sound else None, str(sound.lead) if sound and sound.lead else None,
+                                codec.weights)
                 writer.write(codes, origin.chunk())
     return writer.count
 

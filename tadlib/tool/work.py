@@ -43,14 +43,14 @@ class Up:
             given = getattr(self.options, option)
             if given and said and given != said:
                 raise BadInput(f"--{option} {given}, but the picture says that it was made by {option} {said}")
-        if self.chosen:
-            return self.chosen
-        if origin is None:
-            codec = self.find(None, self.options.scale)
+        codec = self.chosen or self.find(origin and origin.model, origin.scale if origin else self.options.scale)
+        if origin is None and not self.chosen:
             self.notes["the picture does not say (any more) what made it: taken as one by "
                        f"{codec.name}, see --model"] = None
-            return codec
-        return self.find(origin.model, origin.scale)
+        elif origin and origin.weights and codec.weights and origin.weights != codec.weights:
+            self.notes[f"the picture was made by other weights of {codec.name} ({origin.weights}) than those here "
+                       f"({codec.weights}): it comes out worse than it could"] = None
+        return codec
 
     def __call__(self, source: Path, target: Path) -> None:
         self.notes.update(dict.fromkeys(pictures.upscale_file(self.codec_for, source, target)))

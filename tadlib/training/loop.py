@@ -11,11 +11,10 @@ from torch import Tensor
 from tadlib.channel import draw, quantize, send
 from tadlib.errors import BadInput
 from tadlib.losses import Latent, latent_loss
-from tadlib.machine import best_device, fastest_precision, over_all, processes, share, whole
+from tadlib.machine import best_device, over_all, precision, processes, share, whole
 from tadlib.networks import TAD
 from tadlib.pixels import rgb_to_y, to_float, ycbcr_to_rgb
 from tadlib.run import Run
-from tadlib.settings import precision as wanted_precision
 from tadlib.tasks import guidance
 from tadlib.training.objectives import objective
 from tadlib.training.optim import make_optimizers, schedule
@@ -47,7 +46,7 @@ class Trainer:
     def __init__(self, run: Run, net: TAD | None = None):
         self.run = run
         self.device = best_device()
-        fast = (wanted_precision() or fastest_precision(self.device)) == "bf16-mixed"
+        fast = precision(self.device) == "bf16-mixed"
         self.precision = "bf16-mixed" if over_all(torch.tensor(float(fast))) == 1 else "32-true"
         if run.batch % processes():
             raise BadInput(f"{run.name}: {processes()} processes cannot share batches of {run.batch}")

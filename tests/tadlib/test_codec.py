@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from PIL import Image
 from safetensors.torch import save
 
 from tadlib import settings
+from tadlib.__main__ import main
 from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation import metrics
-from tadlib.files import read_image, write_png
+from tadlib.files import read_image, read_picture, write_png
 from tadlib.pixels import from_array, rgb_to_y, to_array, to_codes, to_float
 from tadlib.run import Run
 from tadlib.stored import Trained, describe
@@ -198,6 +199,26 @@ def test_a_chunk_is_believed_only_where_it_fits():
     assert Origin.of({}, small) is None
     for text in ("", "[]", '{"model": "m", "scale": 0, "size": [1, 1]}', '{"scale": 4}', "null"):
         assert Origin.of({"tad": text}, small) is None, text
+
+
+def test_a_picture_made_by_other_weights_is_enlarged_and_that_is_told(tmp_path, photo, capsys):
+    path = {name: str(tmp_path / f"{name}.png") for name in ("photo", "small", "older", "big", "odd")}
+    write_png(Path(path["photo"]), photo)
+    assert main(["downscale", path["photo"], path["small"]]) == main(["upscale", path["small"], path["big"]]) == 0
+    assert capsys.readouterr().err == ""
+    codes, info = read_picture(Path(path["small"]))
+    origin, codec = Origin.of(info, codes), Codec.find("tool_x4")
+    assert origin == Origin("tool_x4", 4, photo.shape[:2], weights=codec.weights)
+    assert codec.weights == models.find("tool_x4").record["weights"]["sha256"][:8]
+    write_png(Path(path["older"]), codes, replace(origin, weights="0123abcd").chunk())
+    for options in ([], ["--model", "tool_x4"]):
+        assert main(["upscale", path["older"], path["big"], *options]) == 0
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        assert f"other weights of tool_x4 (0123abcd) than those here ({codec.weights})" in said
+    write_png(Path(path["odd"]), codes, replace(origin, weights="\x1b[2J").chunk())  # no digest: not believed
+    assert main(["upscale", path["odd"], path["big"]]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_pairs_of_two_folders_keep_the_stems(tmp_path):

@@ -18,7 +18,7 @@ from tadlib.evaluation.metrics import psnr
 from tadlib.files import write_png
 from tadlib.pixels import from_array, to_array
 from tadlib.settings import ROOT
-from tadlib.tool import descent, models, refine
+from tadlib.tool import descent, models
 from tadlib.tool.codec import Codec
 from tadlib.tool.export import export
 
@@ -147,8 +147,7 @@ def test_what_cannot_be_refined_is_one_line_for_a_whole_folder(carried, sample, 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_refined_without_torch_is_refined_as_with_it(carried, photo, monkeypatch, name):
-    """In float32: where torch takes bfloat16 for its gradients, it is further from itself than that."""
-    monkeypatch.setattr(refine, "fastest_precision", lambda device: "32-true")
+    """In float32, as all tests are (conftest): where torch takes bfloat16, it is further from itself than that."""
     monkeypatch.setattr(descent, "SIDE", 11)  # tiles, whose halo reaches over the edges or does not
     image = to_array(photo)[:75, :107]
     ours, theirs = Codec.open(carried / name, backend="onnx"), Codec.find(name, task=None, backend="torch")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from tadlib import machine
 from tadlib.channel import send
 from tadlib.data import patches, sets
 from tadlib.errors import BadInput, OutOfTime
@@ -316,12 +317,12 @@ def test_an_unusable_checkpoint_is_passed_over(quick, each_step, batches, tmp_pa
 def test_a_training_goes_on_at_the_precision_of_this_machine_and_its_record_names_both(quick, each_step, monkeypatch):
     """Begun where bf16 is slow, it may go on where it is fast: precision is no part of what a run is."""
     monkeypatch.delenv("TAD_PRECISION")
-    monkeypatch.setattr(loop, "fastest_precision", lambda device: "32-true")
+    monkeypatch.setattr(machine, "fastest_precision", lambda device: "32-true")
     monkeypatch.setenv("TAD_UNTIL", "1")
     with pytest.raises(OutOfTime):
         fit(TINY, quiet=True)
     monkeypatch.delenv("TAD_UNTIL")
-    monkeypatch.setattr(loop, "fastest_precision", lambda device: "bf16-mixed")
+    monkeypatch.setattr(machine, "fastest_precision", lambda device: "bf16-mixed")
     assert fit(TINY, quiet=True).record["precision"] == "32-true, bf16-mixed"
 
 

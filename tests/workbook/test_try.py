@@ -193,6 +193,10 @@ def test_what_cannot_be_done_is_said_and_the_page_goes_on(page, tmp_path):
     write_png(tmp_path / "cropped.png", other, Origin("tool_x2", 2, (90, 90)).chunk())  # still by what made it
     page.locator("#photo").set_input_files(tmp_path / "cropped.png")
     assert done(page) == "enlarged by tool_x2"
+    page.evaluate("document.querySelector('#result').hidden = true")
+    write_png(tmp_path / "older.png", other, Origin("tool_x2", 2, (16, 16), weights="0123abcd").chunk())
+    page.locator("#photo").set_input_files(tmp_path / "older.png")
+    assert done(page) == "enlarged by tool_x2, but made by other weights of it: worse than it could be"
     assert page.locator("#all figure", has_text="task-aware").inner_text().endswith("16 × 16")
 
 

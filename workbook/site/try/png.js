@@ -50,10 +50,10 @@ function originOf(bytes, image) {  // what the text chunk says (tadlib/tool/pict
     const content = kind === "tEXt" ? latin.decode(bytes.subarray(at + 8, at + 8 + length)) : "";
     if (content.startsWith(`${CHUNK}\0`)) {
       try {
-        const { model, scale, size } = JSON.parse(content.slice(CHUNK.length + 1));
+        const { model, scale, size, weights } = JSON.parse(content.slice(CHUNK.length + 1));
         if (!(scale > 0)) return null;
         const fits = Math.ceil(size[0] / scale) === image.w && Math.ceil(size[1] / scale) === image.h;
-        return { model: String(model), scale, size: fits ? size : null };  // null: cropped or resized since
+        return { model: String(model), scale, weights, size: fits ? size : null };  // null: cropped or resized since
       } catch {
         return null;
       }

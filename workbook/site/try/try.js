@@ -74,7 +74,7 @@ function tell(text, wrong = false) {
 
 // ----------------------------------------------------------------------------------------------------- the pictures
 
-function show(of, { enlarged, model, previews }) {
+function show(of, { enlarged, other, model, previews }) {
   const { task, scale } = MODELS[model], colour = task === "colour";
   const names = { ...NAMES, before: colour ? "grey" : "bicubic" }, plain = colour ? "Y" : "bicubic";
   if (colour) Object.assign(names, { small: "grey that hides the colours", result: "colours from it" });
@@ -98,7 +98,8 @@ function show(of, { enlarged, model, previews }) {
   $("right").textContent = names.result;
   $("result").hidden = false;
   $("saves").firstElementChild.hidden = enlarged;
-  tell(enlarged ? `enlarged by ${model}` : `PSNR ${names.result}${of.steps ? `, refined in ${of.steps} steps,` : ""} ` +
+  const others = other ? ", but made by other weights of it: worse than it could be" : "";
+  tell(enlarged ? `enlarged by ${model}${others}` : `PSNR ${names.result}${of.steps ? `, refined in ${of.steps} steps,` : ""} ` +
     `${decibels(of.psnr.result)}, ${names.before} ${decibels(of.psnr.before)}`);
   point(0.5, 0.5);
 }
@@ -215,8 +216,9 @@ $("stop").addEventListener("click", () => {
 $("saves").addEventListener("click", event => {
   const key = event.target.dataset.key;
   if (!key || !state.worker) return;
-  const { scale } = MODELS[state.model], { w, h } = state.of;
-  const facts = `{"model": "${state.model}", "scale": ${scale}, "size": [${w}, ${h}]}`;  // as Origin.chunk writes it
+  const { scale, weights } = MODELS[state.model], { w, h } = state.of;
+  const facts = `{"model": "${state.model}", "scale": ${scale}, "size": [${w}, ${h}], ` +
+    `"weights": "${weights}"}`;  // as Origin.chunk writes it
   tell("writing the PNG");
   state.worker.postMessage({ save: { key, facts, stem: state.stem } });
 });
