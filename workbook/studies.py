@@ -157,6 +157,8 @@ EPSILON: dict[str, dict[float, str]] = {
 }
 SIGMAS = (0.01, 0.02, 0.05, 0.11, 0.22, 0.33, 0.5)  # of the noise on X_SLR; the report's range, denser where it acts
 NOISES = tuple(f"noise:{s}" for s in SIGMAS)
+# and the rest of the report's ten points, of nets of its study whose weights are kept
+EVERY_NOISE = tuple(f"noise:{s}" for s in sorted((*SIGMAS, 0.17, 0.28, 0.39, 0.44)))
 NOISY = ("bicubic", *dict.fromkeys(n for grid in EPSILON.values() for n in grid.values()), "noise_trained",
          "tool_x4")
 VARIED = ("aetad", "aetad_unguided", "aetad_bilinear", "aetad_bicubic_skip")  # one thing at a time
@@ -235,7 +237,8 @@ def scoring(run: Run) -> list[Scoring]:
     if name in (*TABLE_4, *GUESSING) and run.profile != "smoke":
         todo.append(Scoring(("ColorDemo",), kinds=("SHRT", "SLR")))
     if name in NOISY + COLOUR_NOISY:
-        todo.append(Scoring(main, NOISES, kinds=("SHRT",), draws=2))
+        kept = name in NOISY and (name in KEPT or not run.trains)
+        todo.append(Scoring(main, EVERY_NOISE if kept else NOISES, kinds=("SHRT",), draws=2))
     if name in CARD:
         todo.append(Scoring(usual[1:3] if main == ("Set14",) else main, HAPPENS, kinds=("SHRT",), draws=2))
     if name in COLOUR_SENT:

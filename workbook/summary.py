@@ -111,6 +111,12 @@ def opening(profile: str = "cpu") -> str:
 
 
 def lengths(run: Run) -> str:
-    """How long a run was trained, in words: its steps, and the patches of each."""
-    steps = f"{run.steps:,} steps of {run.batch} patches of {run.patch}x{run.patch}"
-    return f"{steps}, after {run.start[0].name}" if run.start else steps
+    """How long a run was trained, in words: its steps, of all trainings of the same kind, and the patches of each."""
+    goes = [run]
+    while goes[0].start and all(getattr(goes[0].start[0], f) == getattr(run, f)
+                                for f in ("model", "batch", "patch", "channels")):
+        goes.insert(0, goes[0].start[0])
+    text = f"{sum(go.steps for go in goes):,} steps of {run.batch} patches of {run.patch}x{run.patch}"
+    if len(goes) > 1:
+        text += f", in {len(goes)} goes"
+    return f"{text}, after {goes[0].start[0].name}" if goes[0].start else text

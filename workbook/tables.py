@@ -77,7 +77,7 @@ def noise_table(names: Sequence[str], profile: str = "cpu") -> pd.DataFrame:
 
     Columns run, folder, set, scale, sigma, psnr_rgb, psnr_y, low, high (RGB dB). Every run on the same set.
     """
-    rows = score_table(names, (studies.best_set(profile),), profile, channels=("8bit", *studies.NOISES))
+    rows = score_table(names, (studies.best_set(profile),), profile, channels=("8bit", *studies.EVERY_NOISE))
     groups = rows.groupby(["run", "folder", "set", "scale", "sigma"], sort=False)
     table = groups.agg(psnr_rgb=("psnr_rgb", "mean"), psnr_y=("psnr_y", "mean"),
                        low=("psnr_rgb", "min"), high=("psnr_rgb", "max"))
