@@ -212,13 +212,13 @@ def colour_gain(run: str) -> Measure:
     """By how many percent of its dB a training of aetad_color_large exceeds aetad_color; its other seeds in words."""
     def measure(profile: str) -> Measured:
         name = studies.best_set(profile)
-        base, large, *others = (per_image(n, profile, name).mean()
-                                for n in ("aetad_color", *studies.COLOUR_SEEDS.get(run, (run,))))
-        again = " and ".join(f"{100 * (other / base - 1):.0f}" for other in others)
+        large, base = (per_image(n, profile, name).mean() for n in (run, "aetad_color"))
+        others = [n for n in studies.COLOUR_SEEDS.get(run, ())[1:] if is_trained(studies.named(n, profile))]
+        again = " and ".join(f"{100 * (per_image(n, profile, name).mean() / base - 1):.0f}" for n in others)
         params = [build(n).parameters_count for n in ("aetad_color_large", "aetad_color")]
         return Measured(100 * (large / base - 1), (run, "aetad_color"),
                         f"{name}: {large:.2f} against {base:.2f} dB; {params[0]:,} parameters against {params[1]:,}, "
-                        f"{100 * (params[0] / params[1] - 1):+.1f} %{again and f'; two more trainings: {again} %'}")
+                        f"{100 * (params[0] / params[1] - 1):+.1f} %{again and f'; other seeds {again} %'}")
     return measure
 
 

@@ -33,7 +33,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
     ("video, down and up", list(studies.CLIPS), "LR to bicubic, calendar", {
         "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
         "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4_short": "`tool_x4_short` frame by frame",
-        "tool_x4": "**`tool_x4`** frame by frame",
+        "tool_x4_middle": "`tool_x4_middle` frame by frame", "tool_x4": "**`tool_x4`** frame by frame",
         "joint_x4": "**`joint_x4`**, three frames"}),
 ]
 
@@ -73,7 +73,7 @@ def _beside_others(profile: str) -> str:
 def refined_table(profile: str = "cpu") -> str:
     """What refinement gives on Set5 (refined.csv): RGB / Y PSNR by steps, likeness before and after, as Markdown."""
     rows = refinement.at_equal_likeness(refinement.means(profile)).query("set == 'Set5'")
-    rows = rows[~rows["model"].str.endswith("_short")]
+    rows = rows[rows["model"].isin(studies.NEEDS["08_refinement"])]
     rows = rows[rows["scale"] == rows["model"].map(lambda name: studies.named(name, profile).scale)]  # each at its own
     steps = sorted(rows["steps"].unique())
     lines = []

@@ -113,7 +113,7 @@ _TOOLS = [
     replace(_TOOL_X2_SHORT, name="tool_x2", steps=6000, batch=64, patch=48, rate=0.75, ema=0.998,
             start=(_TOOL_X2_SHORT,)),
     Run("tool_color", "tool_color", scale=1, steps=2500, batch=64, patch=48, grey=0.05, **RISING),
-    # the fair rival: tool_x4's decoder, trained as long, on small images that nobody made for it
+    # the fair rival: tool_x4's decoder, trained as long as tool_x4_middle, on small images that nobody made for it
     Run("no_tad_x4", "no_tad_x4", scale=4, steps=15000, batch=64, patch=64, ema=0.998),
 ]
 

@@ -114,7 +114,7 @@ def lengths(run: Run) -> str:
     """How long a run was trained, in words: its steps, of all trainings of the same kind, and the patches of each."""
     goes = [run]
     while goes[0].start and all(getattr(goes[0].start[0], f) == getattr(run, f)
-                                for f in ("model", "batch", "patch", "channels")):
+                                for f in ("model", "batch", "patch", "channels", "train")):
         goes.insert(0, goes[0].start[0])
     text = f"{sum(go.steps for go in goes):,} steps of {run.batch} patches of {run.patch}x{run.patch}"
     if len(goes) > 1:

@@ -83,7 +83,9 @@ def facts(trained: Trained, name: str) -> dict[str, str]:
     for way, tiling in zip(("down", "up"), tilings(net, scale), strict=True):
         said |= {f"{way}_reach": str(tiling.reach), f"{way}_grid": str(tiling.grid)}
     sha = trained.record.get("weights", {}).get("sha256", "")
-    return said | {"layout": LAYOUT, "licence": LICENCE} | ({"weights_sha256": sha} if sha else {})
+    made_by = models.weights(trained.record)
+    said |= ({"weights_sha256": sha} if sha else {}) | ({"made_by": made_by} if made_by else {})
+    return said | {"layout": LAYOUT, "licence": LICENCE}
 
 
 def weights(trained: Trained) -> bytes:

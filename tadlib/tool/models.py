@@ -6,6 +6,7 @@ NAME_refine.onnx the second can refine as well.
 from __future__ import annotations
 
 import csv
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,6 +105,16 @@ def facts(name: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(f"{folder / RECORD}: not the record of a run") from None
     return said | _cost(here, record) | {"psnr_rgb": mean_scores(folder, scale)}
+
+
+def weights(record: dict[str, Any]) -> str | None:
+    """Which weights make a model's small pictures, as those say it (pictures.MADE_BY); None: none do, or a part of them
+    is told of elsewhere.
+    """
+    said = record.get("weights")
+    sha = said.get("sha256") if isinstance(said, dict) else None
+    own = record.get("network", {}).get("encoder") and not record.get("frozen")
+    return sha[:8] if own and isinstance(sha, str) and re.fullmatch(r"[0-9a-f]{64}", sha) else None
 
 
 def purpose(record: dict[str, Any]) -> str:

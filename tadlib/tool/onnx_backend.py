@@ -30,7 +30,7 @@ class OnnxBackend:
         facts, path = self.facts, place.folder / (place.name + DOWN)
         try:
             self.name, self.scale, self.frames = facts["model"], int(facts["scale"]), int(facts["frames"])
-            self.weights = facts.get("weights_sha256", "")[:8] or None
+            self.weights = facts.get("made_by")
             self.task = TASKS[facts["task"]]
             self.down, self.up = (Tiling(float(facts[f"{way}_reach"]), int(facts[f"{way}_grid"]))
                                   for way in ("down", "up"))

@@ -14,6 +14,7 @@ from tadlib.pixels import from_array, to_array, to_codes, to_float
 from tadlib.stored import Trained
 from tadlib.tasks import TASKS, guidance
 from tadlib.tool.codec import Tiling
+from tadlib.tool.models import weights
 from tadlib.tool.refine import check, refine
 
 
@@ -25,7 +26,7 @@ class TorchBackend:
         self.device = best_device()
         net.to(self.device)
         self.name, self.scale, self.guide = trained.run.name, trained.run.scale, trained.run.guide
-        self.weights = trained.record.get("weights", {}).get("sha256", "")[:8] or None
+        self.weights = weights(trained.record)
         self.task, self.frames = TASKS[net.spec.task], net.head.frames
         self.down, self.up = tilings(net, self.scale)
 

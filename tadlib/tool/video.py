@@ -180,7 +180,7 @@ def downscale_clip(codec: Codec, source: Path, target: Path, how: How = How(), w
                 origin = Origin(codec.name, codec.scale, image.shape[:2], str(second) if second else None,
                                 str(time) if late and not wish.fps else None, str(aspect) if aspect else None,
                                 NAME if sound else None, str(sound.lead) if sound and sound.lead else None,
-                                codec.weights)
+                                weights=codec.weights)
                 writer.write(codes, origin.chunk())
     return writer.count
 
@@ -210,12 +210,15 @@ def upscale_clip(codec_for: CodecFor, source: Path, target: Path, wish: Wish = W
     origin = first_origin(source)
     codec = chosen(codec_for, origin, source)
     times: deque[str | None] = deque()
+    apart: dict[str, Any] = {"time": None, "weights": None}  # in which frames of a clip may differ
 
     def arrived() -> Iterator[Array]:
         for file, info, codes in pictures(source):
             own = Origin.of(info, codes)
-            if own and (origin is None or replace(own, time=None) != replace(origin, time=None)):
+            if own and (origin is None or replace(own, **apart) != replace(origin, **apart)):
                 raise BadInput(f"{file}: is of another clip, or by another model, than the first frame")
+            if own and origin and own.weights != origin.weights:
+                codec_for(own)  # which tells it
             times.append(own.time if own and not wish.fps else None)
             yield received(codec, codes, file)
 

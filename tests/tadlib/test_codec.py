@@ -221,6 +221,19 @@ def test_a_picture_made_by_other_weights_is_enlarged_and_that_is_told(tmp_path, 
     assert capsys.readouterr().err == ""
 
 
+SHA = "0123abcd" * 8
+
+
+@pytest.mark.parametrize(("record", "said"), [
+    ({"weights": {"sha256": SHA}, "network": {"encoder": "c64"}}, SHA[:8]),
+    ({"weights": {"sha256": SHA}, "network": {"encoder": ""}}, None),  # the ordinary small image: no weights made it
+    ({"weights": {"sha256": SHA}, "network": {"encoder": "c64"}, "frozen": "decoder"}, None),  # a half lies elsewhere
+    *(({"weights": odd, "network": {"encoder": "c64"}}, None) for odd in (None, "x", {"sha256": 5}, {"sha256": "zz"})),
+    ({}, None)])
+def test_which_weights_made_a_picture_is_said_where_they_alone_did(record, said):
+    assert models.weights(record) == said
+
+
 def test_pairs_of_two_folders_keep_the_stems(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("b.jpg", "a.webp"):

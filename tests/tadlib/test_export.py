@@ -113,6 +113,7 @@ def test_every_stored_model_is_exported_or_says_why_not(tmp_path, photo, name):
 @pytest.mark.parametrize("name", TOOLS)
 def test_the_files_are_sound_small_and_say_what_they_are(exported, name):
     record = read_record(models.place(name).folder)
+    assert Codec.open(exported(name), backend="onnx").weights == record["weights"]["sha256"][:8]
     for way in ("down", "up", "refine"):
         path = exported(name) / f"{name}_{way}.onnx"
         onnx.checker.check_model(path, full_check=True)
@@ -124,6 +125,7 @@ def test_the_files_are_sound_small_and_say_what_they_are(exported, name):
         said = {entry.key: entry.value for entry in model.metadata_props}
         assert said["model"] == name and said["way"] == way and said["scale"] == str(record["scale"])
         assert said["weights_sha256"] == record["weights"]["sha256"] and said["licence"] == "MIT"
+        assert said["made_by"] == said["weights_sha256"][:8] == Codec.find(name, task=None).weights
         assert said["layout"] == LAYOUT and float(said["up_reach"]) > 0 and int(said["down_grid"]) > 0
     down, up, slope = (exported(name).joinpath(f"{name}_{way}.onnx").stat().st_size for way in ("down", "up", "refine"))
     assert down + up < 1.05 * record["weights"]["bytes"] + 60_000 and slope < up + 60_000

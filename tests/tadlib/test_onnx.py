@@ -147,7 +147,8 @@ def test_what_cannot_be_refined_is_one_line_for_a_whole_folder(carried, sample, 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_refined_without_torch_is_refined_as_with_it(carried, photo, monkeypatch, name):
-    """In float32, as all tests are (conftest): where torch takes bfloat16, it is further from itself than that."""
+    """In float32: where torch takes bfloat16 for its gradients, it is further from itself than that."""
+    monkeypatch.setenv("TAD_PRECISION", "32-true")
     monkeypatch.setattr(descent, "SIDE", 11)  # tiles, whose halo reaches over the edges or does not
     image = to_array(photo)[:75, :107]
     ours, theirs = Codec.open(carried / name, backend="onnx"), Codec.find(name, task=None, backend="torch")

@@ -347,6 +347,20 @@ def test_what_no_clip_can_be_made_of_is_one_line_and_exit_code_2(tmp_path, clip,
         assert everything(tmp_path) == before, what
 
 
+def test_frames_say_which_weights_made_them_and_others_are_told_once(tmp_path, clip, capsys):
+    small = tmp_path / "small"
+    downscale_clip(Codec.find("tool_x4"), written(tmp_path / "clip.mp4", clip[:3]), small)
+    for number, file in enumerate(picture_files(small)):
+        codes, info = read_picture(file)
+        origin = Origin.of(info, codes)
+        assert origin and origin.weights == Codec.find("tool_x4").weights
+        if number:  # made before the model was trained on
+            write_png(file, codes, replace(origin, weights="0123abcd").chunk())
+    assert main(["upscale", str(small), str(tmp_path / "big.mp4")]) == 0
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "other weights of tool_x4 (0123abcd)" in said
+
+
 @pytest.mark.parametrize("text", ["0", "-25", "25/0", "1e9", "fast", "", "25.0", "12345678", "٢٥"])
 def test_a_bad_rate_in_a_chunk_is_as_none(text):
     chunk = Origin("bicubic", 4, (8, 8), text or "x").chunk()

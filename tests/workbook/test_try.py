@@ -197,6 +197,10 @@ def test_what_cannot_be_done_is_said_and_the_page_goes_on(page, tmp_path):
     write_png(tmp_path / "older.png", other, Origin("tool_x2", 2, (16, 16), weights="0123abcd").chunk())
     page.locator("#photo").set_input_files(tmp_path / "older.png")
     assert done(page) == "enlarged by tool_x2, but made by other weights of it: worse than it could be"
+    page.evaluate("document.querySelector('#result').hidden = true")
+    write_png(tmp_path / "odd.png", other, Origin("tool_x2", 2, (16, 16), weights="no digest").chunk())
+    page.locator("#photo").set_input_files(tmp_path / "odd.png")
+    assert done(page) == "enlarged by tool_x2"
     assert page.locator("#all figure", has_text="task-aware").inner_text().endswith("16 × 16")
 
 

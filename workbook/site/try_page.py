@@ -109,7 +109,7 @@ def _engine() -> Path:
 def _facts(said: dict[str, str]) -> dict:
     """Of a network's metadata, what the page has to know."""
     tiling = {way: {"reach": float(said[f"{way}_reach"]), "grid": int(said[f"{way}_grid"])} for way in ("down", "up")}
-    return {"scale": int(said["scale"]), "task": said["task"], "weights": said["weights_sha256"][:8]} | tiling
+    return {"scale": int(said["scale"]), "task": said["task"], "weights": said["made_by"]} | tiling
 
 
 def packed(content: bytes) -> str:

@@ -53,7 +53,8 @@ function originOf(bytes, image) {  // what the text chunk says (tadlib/tool/pict
         const { model, scale, size, weights } = JSON.parse(content.slice(CHUNK.length + 1));
         if (!(scale > 0)) return null;
         const fits = Math.ceil(size[0] / scale) === image.w && Math.ceil(size[1] / scale) === image.h;
-        return { model: String(model), scale, weights, size: fits ? size : null };  // null: cropped or resized since
+        const made = /^[0-9a-f]{8}$/.test(weights) ? weights : null;  // else it is no digest
+        return { model: String(model), scale, weights: made, size: fits ? size : null };  // null: cropped or resized since
       } catch {
         return null;
       }

@@ -78,7 +78,7 @@ async function work({ job, blob, model, models, steps }) {
   shown = result.pictures;
   const previews = {};
   for (const [key, picture] of Object.entries(shown)) previews[key] = await preview(picture);
-  const other = Boolean(origin?.weights) && origin.weights !== facts.weights;  // the net was trained on since
+  const other = Boolean(origin?.weights && origin.weights !== facts.weights);  // the net was trained on since
   self.postMessage({ done: result.of, enlarged: enlarge, other, model: name, previews }, Object.values(previews));
 }
 
