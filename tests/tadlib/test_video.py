@@ -19,7 +19,7 @@ from PIL import Image
 from tadlib.__main__ import main
 from tadlib.errors import BadInput
 from tadlib.evaluation import metrics
-from tadlib.files import picture_files, write_png
+from tadlib.files import picture_files, read_picture, write_png
 from tadlib.pixels import from_array, pan, to_array, to_codes
 from tadlib.tasks import SR
 from tadlib.tool import video
