@@ -161,6 +161,10 @@ def quicker(fast: str, slow: str) -> Measure:
         never = np.isnan(long)  # then the end of its training is a lower bound
         long = studies.named(slow, profile).steps if never else long
         detail = f"{LEVEL:g} dB on held-out crops after {quick:.0f} and {'more than ' * bool(never)}{long:.0f} steps"
+        others = [[steps_to(n, profile, LEVEL) for n in pair if is_trained(studies.named(n, profile))]
+                  for pair in zip(studies.SEEDS.get(fast, ())[1:], studies.SEEDS.get(slow, ())[1:], strict=False)]
+        again = " and ".join(f"{pair[1] / pair[0]:.2f}" for pair in others if len(pair) == 2)
+        detail += again and f"; with other seeds {again} times"
         return Measured(long / quick, (fast, slow), detail)
     return measure
 

@@ -113,7 +113,7 @@ def lossy(profile: str = "cpu") -> str:
 
 
 def short(profile: str = "cpu") -> str:
-    """The workbook in five sentences, a paragraph each."""
+    """The workbook in five paragraphs."""
     return "\n\n".join(sentences(profile, "notebooks/06_report.ipynb"))
 
 

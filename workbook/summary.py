@@ -1,7 +1,7 @@
-"""The workbook in five sentences, their numbers from the records: what 06 and the README open with.
+"""The workbook in five paragraphs, their numbers from the records: what 06 and the README open with.
 
-What a sentence says beside its numbers was written for certain verdicts (SAID). Where the ledger says otherwise now, it
-is not printed: BadInput.
+What one says beside its numbers was written for certain verdicts (SAID). Where the ledger says otherwise now, it is not
+printed: BadInput.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAID = {"task_aware": "holds", "resblocks": "holds", "robust": "holds", "noise_1
 
 
 def sentences(profile: str = "cpu", report: str = "06_report.ipynb") -> list[str]:
-    """Five sentences as Markdown: what was claimed, what holds, what does not, and two of what is new.
+    """Five paragraphs as Markdown: what was claimed, what holds, what does not, and two of what is new.
 
     `report` is where citations lead ("" from within 06). Raises BadInput for what is not measured, or is another way.
     """
@@ -30,7 +30,7 @@ def sentences(profile: str = "cpu", report: str = "06_report.ipynb") -> list[str
     if wrong := [f"{id} is '{found.verdict[id]}'" for id, verdict in SAID.items() if found.verdict[id] != verdict]:
         raise BadInput(f"the summary was written for other verdicts: {', '.join(wrong)}")
     sizes = [id for id in ("noise_10", "44_percent") if SAID[id] == "not"]
-    measured = {id: float(found.measured[id].split()[0]) for id in SAID}
+    measured = {id: float(found.measured[id].split()[0]) for id in (*SAID, "noise_0")}
     number = counts(found[found["whose"] == "the report"])
     gain = differences([("aetad", "no_tad")], FOUR, profile)["dB"]
     colours = [colour_gain(name)(profile).value for name in studies.COLOUR_SEEDS["aetad_color_large"]]
@@ -44,10 +44,11 @@ def sentences(profile: str = "cpu", report: str = "06_report.ipynb") -> list[str
         f"long, the report's pair is {gain.min():.2f} to {gain.max():.2f} dB (RGB, x4, four sets) above the same "
         "decoder trained on ordinary small images.",
         f"**What does not.** {number['not']} claims fail, {len(sizes)} of them by their size: noise of sigma 0.11 "
-        f"costs {measured['noise_10']:.0f} % of the PSNR with the ball that was to make it 10 %, and 44 % fewer "
-        f"parameters cost up to {measured['44_percent']:.2f} dB. The others are about the ball, VDSR and video: a VSR "
-        f"net fed with task-aware frames is {-measured['tad_vsr']:.2f} dB worse. Of what holds partly, colours are "
-        f"{min(colours):.0f} to {max(colours):.0f} and not 31 % better, in three trainings.",
+        f"costs {measured['noise_10']:.0f} % of the PSNR with the ball that was to make it 10 % (and "
+        f"{measured['noise_0']:.0f} without), and 44 % fewer parameters cost up to {measured['44_percent']:.2f} dB. "
+        "The others are about the ball, VDSR and video: a VSR net fed with task-aware frames is "
+        f"{-measured['tad_vsr']:.2f} dB worse. Of what holds partly, colours are {min(colours):.0f} to "
+        f"{max(colours):.0f} and not 31 % better, in three trainings.",
         _colour(profile),
         _small_images(profile, report)]
 
@@ -103,7 +104,7 @@ def trainings(profile: str = "cpu") -> pd.DataFrame:
 
 
 def opening(profile: str = "cpu") -> str:
-    """The five sentences as 06 opens with them, or why there are none at this profile, as Markdown."""
+    """The five paragraphs as 06 opens with them, or why there are none at this profile, as Markdown."""
     try:
         return "\n\n".join(sentences(profile, ""))
     except BadInput as error:

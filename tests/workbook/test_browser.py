@@ -28,11 +28,11 @@ PATIENCE = 240_000  # milliseconds for a notebook to run through, beside other t
 # ------------------------------------------------------------------------------------------------------- JupyterLab
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The address of a JupyterLab in notebooks/, as README starts it; committed runs, no training, no data but the
-    sample.
+def lab(tmp_path_factory, request):
+    """The folder of the notebooks in a JupyterLab that was started in notebooks/, as README does, or (".") above it;
+    committed runs, no training, no data but the sample.
     """
-    tmp_path = tmp_path_factory.mktemp("lab")
+    tmp_path, root = tmp_path_factory.mktemp("lab"), getattr(request, "param", "notebooks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -48,7 +48,7 @@ def lab(tmp_path_factory):
     environment |= {"TAD_NO_TRAINING": "1", "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
                     "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "work")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root",
-               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={notebooks}",
+               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path / root}",
                "--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
     address = f"http://127.0.0.1:{port}"
     with (tmp_path / "lab.log").open("w") as log:
@@ -61,7 +61,7 @@ def lab(tmp_path_factory):
             except OSError:
                 assert server.poll() is None, (tmp_path / "lab.log").read_text()
                 time.sleep(0.5)
-        yield address
+        yield f"{address}/lab/tree/{notebooks.relative_to(tmp_path / root).as_posix()}"
     finally:
         server.terminate()  # it ends the kernels first, and was seen to hang there; they end without it, too
         try:
@@ -72,7 +72,7 @@ def lab(tmp_path_factory):
 
 
 def test_the_sliders_of_a_notebook_answer(lab, page, tmp_path, photo):
-    page.goto(f"{lab}/lab/tree/01_epsilon_study.ipynb?reset", timeout=PATIENCE)
+    page.goto(f"{lab}/01_epsilon_study.ipynb?reset", timeout=PATIENCE)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=PATIENCE)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=PATIENCE)
     page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -117,12 +117,13 @@ def test_the_sliders_of_a_notebook_answer(lab, page, tmp_path, photo):
     assert page.errors == []
 
 
+@pytest.mark.parametrize("lab", ["notebooks", "."], indirect=True)
 def test_no_picture_of_any_notebook_is_broken(lab, page):
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, 4)
         outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
         wanted = sum(any(kind.startswith("image/") for kind in o.get("data", {})) for o in outputs)
-        page.goto(f"{lab}/lab/tree/{path.name}?reset", timeout=PATIENCE)
+        page.goto(f"{lab}/{path.name}?reset", timeout=PATIENCE)
         page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-Cell').length === count",
                                arg=len(notebook.cells), timeout=PATIENCE)
         page.wait_for_function("count => document.querySelectorAll('.jp-Notebook .jp-OutputArea img').length >= count",

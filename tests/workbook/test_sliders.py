@@ -75,7 +75,9 @@ def test_what_a_slider_says_is_the_psnr_of_what_it_shows(tmp_path):
     original, plain, _, large = told["panels"]
     hr, bicubic, whole = (from_array(np.array(Image.open(tmp_path / p["picture"]).convert("RGB")))
                           for p in (original, plain, large))
-    shown = [whole[:, 128 * n : 128 * (n + 1)] for n in range(4)]
+    shown = [whole[:, 128 * n : 128 * (n + 1), :128] for n in range(4)]  # rows: steps; columns: how likeness is held
+    small = [[float(re.search(r"[\d.]+", said)[0]) for said in row] for row in told["panels"][2]["said"]]
+    assert len(set(small[0])) == 1 and small[3][4] > small[3][0] + 1 > small[3][1]  # a weight of 3, none, of 0
     values = [float(re.search(r"RGB ([\d.]+) dB", row[0])[1]) for row in large["said"]]
     assert values == sorted(values) and values[0] > float(re.search(r"RGB ([\d.]+)", plain["said"][0][0])[1]) + 2
     for said, image in zip(values, shown, strict=True):

@@ -42,6 +42,7 @@ SIGMAS = ("0", "0.01", "0.02", "0.05", "0.11", "0.22", "0.33", "0.5")
 WEIGHTS_OF_LIKENESS = {"0.03": "color_beta0.03", "0.3": "color_shuffle", "1": "color_beta1"}
 GREY_SIGMAS = ("0", "0.01", "0.02", "0.05")
 STEPS = ("0", "3", "10", "30")
+HELD = {"as before": None, "0": 0.0, "0.3": 0.3, "1": 1.0, "3": 3.0}  # how: by the bound, or by a weight (descent.py)
 
 
 @dataclass
@@ -199,18 +200,22 @@ def refinement() -> Drag:
     x_gd = guidance(to_float(hr), 4)
     net = studies.trained("tool_x4").network()
     slr = net.encode(to_float(hr), 4, x_gd)
-    better = [send(refine(net, hr[None], slr, x_gd, 4, int(steps)) if int(steps) else slr) for steps in STEPS]
-    results = [to_codes(net.decode(received, 4))[0] for received in better]
-    arrived = [to_codes(received)[0] for received in better]
     plain = to_codes(upscale(send(x_gd), 4))[0]
-    large = Panel("made of it", [[r] for r in results], [[_decibels(r, hr)] for r in results])
-    small = Panel("the small image", [[a] for a in arrived],
-                  [[f"likeness {psnr(a, to_codes(x_gd)[0]):.1f} dB"] for a in arrived], small=True)
-    found = ", ".join(f"{psnr(r, hr):.2f} dB after {steps}" for steps, r in zip(STEPS, results, strict=True))
-    return Drag("Drag it: a small image that is refined", {"steps of refinement": STEPS},
+    large, small = Panel("made of it", [], []), Panel("the small image", [], [], small=True)
+    for steps in map(int, STEPS):
+        codes = [send(refine(net, hr[None], slr, x_gd, 4, steps, held) if steps else slr) for held in HELD.values()]
+        large.states.append([to_codes(net.decode(received, 4))[0] for received in codes])
+        large.said.append([_decibels(result, hr) for result in large.states[-1]])
+        small.states.append([to_codes(received)[0] for received in codes])
+        small.said.append([f"likeness {psnr(a, to_codes(x_gd)[0]):.1f} dB" for a in small.states[-1]])
+    found = ", ".join(f"{psnr(row[0], hr):.2f} dB after {steps}"
+                      for steps, row in zip(STEPS, large.states, strict=True))
+    return Drag("Drag it: a small image that is refined",
+                {"steps of refinement": STEPS, "weight of likeness": tuple(HELD)},
                 [_still("original", hr, "128 × 128"),
                  _still("bicubic", plain, _decibels(plain, hr)), small, large],
-                f"Steps on the small image, none on the net: {found}; it stays as like an ordinary one as it was.")
+                f"Steps on the small image, none on the net: {found}, where it stays as like an ordinary one as it was "
+                "(as before); or a weight says what likeness is worth.")
 
 
 SLIDERS: dict[str, tuple[tuple[str, ...], Callable[[], Drag]]] = {  # the stored runs of each, and what makes it
