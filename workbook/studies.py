@@ -185,8 +185,8 @@ HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
            *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
            "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
-TABLE_5 = ("bicubic", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4_middle", "tool_x4",
-           "joint_still", "joint_free", "joint_x4")
+TABLE_5 = ("bicubic", "no_tad", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4_middle",
+           "tool_x4", "joint_still", "joint_free", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
 TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
