@@ -64,7 +64,7 @@ class Plan:
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
     Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
-    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 10, 30)),
+    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 30)),
     Plan("tool_color", ("Set5",), (0, 3, 5, 10, 30)),
     Plan("tool_color", ("Set14",), (0, 10)),
     Plan("tool_x2", ("Set5", "Set14"), (0, 3, 10, 30)),
