@@ -99,13 +99,13 @@ def sofvsr_stages(net: TAD, side: int = 128) -> tuple[dict[str, Box], list[tuple
     frames, *sides = seen["head"][0]  # what it sees: three frames, and the neighbours moved
     levels = (("flow, half\nLR size", "flow.level1"), ("flow, LR size", "flow.level2"),
               ("flow, HR\ndetail", "flow.level3"))
-    for row, who in ((1, "before"), (3, "after")):
+    for row, who, start in ((1, "before", 1.4), (3, "after", 2.6)):
         way = [(f"Y of the frame\n{who}", shape((1, *small))), *((text, shape(seen[part][1])) for text, part in levels),
                ("moved along\nthe flow", shape(((frames - 3) // 2, *sides)))]
-        here = {f"{who} {n}": Box(text, size, n, row) for n, (text, size) in enumerate(way)}
+        here = {f"{who} {n}": Box(text, size, n, row if n else start) for n, (text, size) in enumerate(way)}
         boxes |= here
-        arrows += [*pairwise(here), ("centre", f"{who} 1"), (f"{who} {len(way) - 1}", "all")]
-    boxes |= {"centre": Box("Y of the centre", shape((1, *small)), 0, 2),
+        arrows += [*pairwise(here), ("centre", f"{who} 1"), (f"{who} {len(way) - 1}", "all"), (f"{who} 0", "all")]
+    boxes |= {"centre": Box("Y of the centre", shape((1, *small)), 1, 2),
               "all": Box("the three and\nthe moved: conv", shape(seen["head"][1]), 5, 2),
               "blocks": Box("5 dense blocks", shape(seen["blocks.4"][1]), 6, 2),
               "last": Box("1x1 and 3x3\nconv", shape(seen["tail"][1]), 6, 3),

@@ -143,7 +143,9 @@ def diagram(spec: Spec) -> Figure:
             ax.text((first + last + 1) / 2, -1.66, f"{times} times", ha="center", va="top", fontsize=points)
         ax.text(-1.25, -1.18, "channels", va="top", fontsize=points)
         ax.text(-1.25, 1.18, "size", va="bottom", fontsize=points)
-    works = "works at the large size" if luma or spec.step == 1 else f"one step of factor {spec.step}"
+    least_size = min((size for _, walk, _ in rows for *_, size in walk), default=1)
+    works = (f"one step of factor {spec.step}" if spec.step > 1 and not luma else
+             "works at the large size" if least_size == 1 else f"works at 1/{1 / least_size:g} of the large size")
     end = "colours: mean of the bins, enlarged, and Y" if str(spec.head) == "bins" else f"skip: {spec.skip}"
     figure.suptitle(f"{spec.name}: {works}; {end}", fontsize=10)
     return figure
@@ -221,11 +223,10 @@ def fronts(rows: pd.DataFrame, x: str, y: str, by: str, name: str, xlabel: str, 
             ax.plot(one[x], one[y], "--" if shade in [line.get_color() for line in ax.lines] else "-", color=shade,
                     label=group)
         ax.set(xlabel=xlabel, ylabel=ylabel, title=set_name)
-    if rows[by].nunique() > 1:
-        figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=rows[by].nunique())
-    for ax, set_name in zip(panels.flat, sets, strict=True):  # now that every line is where it stays
         here = rows[rows["set"] == set_name]
         label_points(ax, here, x, y, name, colours=[TERMS[str(group).split()[0]] for group in here[by]])
+    if rows[by].nunique() > 1:
+        figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=rows[by].nunique())
     return figure
 
 
@@ -245,7 +246,7 @@ def heat(card: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
 
 def label_points(ax: Axes, rows: pd.DataFrame, x: str, y: str, name: str, bars: tuple[str, str] | None = None,
                  colours: Sequence[str] | None = None) -> None:
-    """Draw labelled points into axes; labels step aside for all that is there by then.
+    """Draw labelled points into axes; labels step aside for all that is there when they are drawn.
 
     `bars` names the columns with the lower and the upper end of an error bar (NaN: none is drawn). The colours are
     those of the families of the runs, which the column `run` names where there is one, or else `name`.

@@ -1,4 +1,4 @@
-"""One colour, marker and dash for a run through the whole workbook, by the family of its net.
+"""One colour and marker for each family of nets; within a figure dashes, or shades, tell its members apart.
 
 Each colour has a contrast of 3 and more to white, and any two are told apart by the colour-blind
 (tests/workbook/test_palette.py).

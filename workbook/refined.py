@@ -72,11 +72,12 @@ def front(table: pd.DataFrame, model: str, set_name: str) -> Figure:
     """Likeness against PSNR of Y: a line of weights for each number of steps, and the points at equal likeness."""
     rows = table[(table["model"] == model) & (table["set"] == set_name) & (table["channel"] == "8bit")
                  & (table["met"] == "8bit")]
-    figure = figures.blank(7.2, 4.4)
+    figure, style = figures.blank(7.2, 4.4), palette.styles([model])[model]
     ax = figure.subplots()
-    for steps, one in rows[rows["likeness"] != EQUAL].groupby("steps"):
+    for n, (steps, one) in enumerate(rows[rows["likeness"] != EQUAL].groupby("steps")):
         one = one.sort_values("slr_rgb")
-        ax.plot(one["slr_rgb"], one["psnr_y"], "o-", markersize=5, label=f"{steps} steps, by weight of likeness")
+        ax.plot(one["slr_rgb"], one["psnr_y"], **style | {"linestyle": palette.DASHES[n]},
+                label=f"{steps} steps, by weight of likeness")
         for row in one.itertuples() if steps == 10 else ():
             ax.annotate(row.likeness, (row.slr_rgb, row.psnr_y), (5, 5), textcoords="offset points", fontsize=8)
     equal = rows[(rows["likeness"] == EQUAL)].sort_values("steps")
@@ -86,7 +87,7 @@ def front(table: pd.DataFrame, model: str, set_name: str) -> Figure:
         ax.annotate(words, (row.slr_rgb, row.psnr_y), (7, -4), textcoords="offset points", fontsize=8)
     ax.set(xlabel="likeness: RGB PSNR of the small image against bicubic, dB", ylabel="PSNR of Y, dB",
            title=f"{model}, {set_name}")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, handlelength=3.5)  # long enough to tell the dashes
     return figure
 
 
@@ -119,19 +120,23 @@ def looks(small: dict[str, Tensor]) -> Figure:
     return figure
 
 
-def spectra(small: dict[str, Tensor]) -> Figure:
-    """Power of what is added to bicubic, in Y, by distance from frequency zero: a line for each image of `codes`."""
+def spectra(small: dict[str, Tensor], model: str = "tool_x4") -> Figure:
+    """Power of what is added to bicubic, in Y, by distance from frequency zero: a line for each image of `codes`.
+
+    `model` is the run whose net made them: the lines are of its colour.
+    """
     first, *others = (rgb_to_y(to_float(x))[0, 0].double() for x in small.values())
-    figure = figures.blank(7.2, 3.6)
+    figure, style = figures.blank(7.2, 3.6), palette.styles([model])[model]
     ax = figure.subplots()
-    for name, one in zip(list(small)[1:], others, strict=True):
+    ways = ("--", "white"), ("-", style["color"])  # not refined and refined, as in `rates`
+    for name, one, (dash, face) in zip(list(small)[1:], others, ways, strict=True):
         power = torch.from_numpy(spectrum((255 * (one - first)).numpy()))
         h, w = power.shape
         y, x = torch.meshgrid(torch.arange(h) - h // 2, torch.arange(w) - w // 2, indexing="ij")
         ring = (((y / h) ** 2 + (x / w) ** 2).sqrt() * 40).long()  # bins of 1/40 of the sampling frequency
         radii = [r for r in range(20) if (ring == r).any()]
         means = [float(power[ring == r].mean()) for r in radii]
-        ax.plot([r / 40 for r in radii], means, "o-", markersize=3, label=name)
+        ax.plot([r / 40 for r in radii], means, **style | {"linestyle": dash, "markerfacecolor": face}, label=name)
     ax.set(xlabel="frequency, cycles per pixel of the small image", ylabel="power of what is added, dB")
     ax.legend(fontsize=8)
     return figure
@@ -180,14 +185,14 @@ def training_or_refining(history: pd.DataFrame, table: pd.DataFrame, model: str)
     rows = rows[(rows["model"] == model) & (rows["set"] == "held-out crops")].sort_values("steps")
     figure = figures.blank(7.2, 4.2)
     ax = figure.subplots()
-    ax.plot(history["step"], history["held_out_shr"], "-", label=f"training of {model}")
+    ax.plot(history["step"], history["held_out_shr"], color=palette.colour(model), label=f"training of {model}")
     for row in rows[rows["steps"].isin((0, 3, 10))].itertuples():
         ax.axhline(row.psnr_rgb, linestyle=":", linewidth=1, color="0.4")
         words = f"{row.steps} refinement steps" if row.steps else "the end of the training"
         ax.annotate(words, (history["step"].min(), row.psnr_rgb), (0, -10), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", xlabel="training step", ylabel="held-out crops, RGB PSNR, dB")
     ax.set_xticks((200, 500, 1000, 2000, 5000, 15000, 24000),
-                  ("200", "500", "1,000", "2,000", "5,000", "15,000", "24,000"))
+                  ("200", "500", "1k", "2k", "5k", "15k", "24k"))
     ax.set_xticks((), minor=True)
     ax.set_ylim(history["held_out_shr"].max() - 3, history["held_out_shr"].max() + 1)
     ax.legend(fontsize=8, loc="lower right")

@@ -49,4 +49,4 @@ def test_both_neighbours_and_the_centre_enter_sofvsr_each_neighbour_with_the_cen
     _, arrows = exhibits.sofvsr_stages(networks.build("sofvsr"), 64)
     into = {end: {start for start, other in arrows if other == end} for _, end in arrows}
     assert into["before 1"] == {"before 0", "centre"} and into["after 1"] == {"after 0", "centre"}
-    assert into["all"] == {"before 4", "after 4", "centre"}
+    assert into["all"] == {"before 0", "after 0", "before 4", "after 4", "centre"}

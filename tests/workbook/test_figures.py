@@ -13,7 +13,8 @@ from matplotlib.text import Text
 
 from tadlib import networks
 from tadlib.settings import ROOT
-from workbook import figures, flowchart, palette, pictures
+from workbook import figures, flowchart, palette, pictures, refined
+from workbook.refinement import EQUAL
 
 # ------------------------------------------------------------------------------------------------------- points
 
@@ -40,6 +41,20 @@ def test_the_points_of_a_front_have_the_colour_of_its_line():
     ax = figures.fronts(rows, "x", "y", "term", "label", "", "").axes[0]
     for one in (ax.lines, ax.texts):
         assert {line.get_color() for line in one} == {palette.TERMS["L1"], palette.TERMS["ball"]}
+
+
+def test_refinement_is_drawn_in_the_colour_of_its_run_s_family():
+    means = pd.DataFrame([{"model": "tool_x4", "set": name, "channel": "8bit", "met": "8bit", "steps": steps,
+                           "likeness": likeness, "slr_rgb": 36.0 + n, "psnr_y": 35.0, "psnr_rgb": 31.0}
+                          for n, likeness in enumerate(("0", "1", EQUAL)) for steps in (3, 10)
+                          for name in ("Set5", "held-out crops")])
+    history = pd.DataFrame({"step": [100, 1000], "held_out_shr": [29.0, 31.0]})
+    small = {name: torch.full((3, 16, 16), 99 + n, dtype=torch.uint8) for n, name in enumerate("abc")}
+    for figure, lines in ((refined.front(means, "tool_x4", "Set5"), 2), (refined.spectra(small), 2),
+                          (refined.training_or_refining(history, means, "tool_x4"), 1)):
+        found = figure.axes[0].lines[:lines]
+        assert {line.get_color() for line in found} == {palette.FAMILIES["own"]}
+        assert len({line.get_linestyle() for line in found}) == lines
 
 
 # ------------------------------------------------------------------------------------------------------- text
@@ -93,6 +108,13 @@ def test_every_network_that_is_made_of_words_can_be_drawn(name):
     seen = {"vdsr": "enlarged Y", "cic_color": "Y", "no_tad_color": "Y"}.get(name, "grey" if "color" in name else "SLR")
     assert f"decoder\n{seen} in" in texts
     assert len(figure.axes) <= 2  # a line for each half
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("aetad", "one step of factor 2"), ("vdsr", "works at the large size"), ("aetad_color", "works at the large size"),
+    ("cic_color", "works at 1/4 of the large size"), ("tool_color", "works at 1/2 of the large size")])
+def test_a_drawing_says_at_which_size_a_network_works(name, words):
+    assert figures.diagram(networks.spec(name)).get_suptitle().startswith(f"{name}: {words};")
 
 
 def test_what_a_long_chain_repeats_is_drawn_once():

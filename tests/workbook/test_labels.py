@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from tadlib.settings import ROOT
 from workbook import figures
@@ -29,7 +30,39 @@ def test_every_point_has_its_label_beside_it_and_no_two_labels_overlap():
         near = ax.transData.transform((x, y))
         assert not found[name].contains(*near) and np.abs(found[name].get_points() - near).max() < 90
     again = figures.points(CROWDED, "x", "y", "run", "steps", "dB").axes[0]  # else git would see a new picture
+    boxes(again)
     assert [t.get_position() for t in again.texts] == [t.get_position() for t in ax.texts]
+
+
+def inside(ax: Axes, box: Bbox, x: list[float], y: list[float]) -> bool:
+    """Does a straight line from one point of the axes to another go through the box?"""
+    return any(box.contains(*point) for point in ax.transData.transform(np.linspace(*zip(x, y, strict=True), 300)))
+
+
+def test_a_name_steps_aside_for_a_line_that_comes_into_the_axes_later():
+    ax = figures.points(CROWDED, "x", "y", "run", "steps", "dB").axes[0]
+    middle = boxes(ax)["a"]
+    (left, y), (right, _) = ax.transData.inverted().transform([(middle.x0, middle.y0 + middle.height / 2),
+                                                               (middle.x1, middle.y1)])
+    ax.plot([left, right], [y, y], scalex=False, scaley=False)
+    assert inside(ax, middle, [left, right], [y, y]) and not inside(ax, boxes(ax)["a"], [left, right], [y, y])
+
+
+def test_a_name_does_not_stand_beside_the_error_bar_of_another():
+    def drawn(x: float) -> Axes:
+        ax = figures.blank(3.75, 4).subplots()
+        ax.set(xlim=(0, 10), ylim=(0, 10))
+        rows = pd.DataFrame({"x": [9, x], "y": [5, 3], "run": ["a_name_that_is_long", "b"], "low": [np.nan, 3],
+                             "high": [np.nan, 8]})
+        figures.label_points(ax, rows, "x", "y", "run", ("low", "high"))
+        return ax
+
+    ax = drawn(1)
+    name = boxes(ax)["a_name_that_is_long"]
+    near = ax.transData.inverted().transform((name.x0 - 3, 0))[0]
+    assert inside(ax, name.padded(5), [near] * 2, [3, 8])  # where the other's bar is to stand now
+    ax = drawn(near)
+    assert not inside(ax, boxes(ax)["a_name_that_is_long"].padded(5), [near] * 2, [3, 8])
 
 
 @pytest.mark.parametrize("name", ["fig17", "kink"])
