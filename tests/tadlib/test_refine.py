@@ -69,8 +69,9 @@ def test_tiles_give_the_gradient_of_the_whole(net, photo, monkeypatch):
     assert (tiled[1] - whole[1]).norm() < 1e-4 * whole[1].norm()
 
 
-def test_the_gradient_is_that_of_the_loss(net, photo):
+def test_the_gradient_is_that_of_the_loss(net, photo, monkeypatch):
     """Against a difference of losses of float codes, along the gradient."""
+    monkeypatch.setenv("TAD_PRECISION", "32-true")
     hr, slr, guide = begun(net, photo[:, :64, :64])
     of = refine.Loss(net, hr, guide, 4, 0.3, Channel.parse("float"))
 

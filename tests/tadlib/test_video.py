@@ -400,7 +400,7 @@ class Watched(np.ndarray):
 @pytest.mark.parametrize("seen", [1, 3])
 def test_memory_does_not_grow_with_the_clip(tmp_path, monkeypatch, seen, to):
     small, large = Watch(), Watch()
-    made = SimpleNamespace(name="fake", scale=4, task=SR, frames=seen,
+    made = SimpleNamespace(name="fake", weights=None, scale=4, task=SR, frames=seen,
                            upscale=lambda codes, size: large.frame(16, 16, 3),
                            downscale_clip=lambda images, *how: [small.frame(4, 4, 3) for _ in images])
     monkeypatch.setattr(video, "shown", lambda *_: (video.Shown(large.frame(16, 16, 3)) for _ in range(40)))
