@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--likeness", type=float, metavar="WEIGHT", help="default: as like as without refinement")
     sub.add_argument("--scale", type=int, metavar="S", help="default: the run's own")
     sub.add_argument("--first", type=int, metavar="N", help="only the first so many images by name")
+    sub.add_argument("--at-once", action="store_true", help="round the code all at once, for comparison")
     _profile(sub)
 
     sub = command("claims", _claims, "the report's claims with what is measured here: results/PROFILE/claims.csv")
@@ -243,7 +244,7 @@ def _refine(options: argparse.Namespace) -> None:
 
     runs = [_named(name, options.profile).name for name in options.runs]
     plans = [refinement.Plan(run, tuple(options.set), tuple(options.steps), options.channel, tuple(options.met),
-                             options.likeness, options.scale, options.first) for run in runs]
+                             options.likeness, options.scale, options.first, not options.at_once) for run in runs]
     for plan in plans or refinement.missing(options.profile):
         refinement.measure(plan, options.profile)
     print(refinement.path(options.profile))

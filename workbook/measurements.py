@@ -13,6 +13,7 @@ import pandas as pd
 
 from tadlib.errors import BadInput
 from tadlib.networks import build
+from tadlib.run import Run
 from tadlib.settings import results
 from tadlib.stored import is_trained
 from workbook import studies
@@ -103,14 +104,23 @@ def steps_to(run: str, profile: str, level: float, column: str = "held_out_shr",
     return float(np.interp(level, part[column], part[x]))
 
 
+def goes(run: Run) -> list[Run]:
+    """The trainings of the same kind that a run is the last of, each gone on from the one before it."""
+    found = [run]
+    while found[0].start and all(getattr(found[0].start[0], f) == getattr(run, f)
+                                 for f in ("model", "batch", "patch", "channels", "train")):
+        found.insert(0, found[0].start[0])
+    return found
+
+
 def whole_history(name: str, profile: str = "cpu") -> pd.DataFrame:
-    """The learning curve of a run, behind that of the training of the same net that it went on from."""
-    trained = studies.trained(name, profile)
-    mine, start = trained.history, trained.run.start
-    if not start or start[-1].model != trained.run.model:
-        return mine
-    before = whole_history(start[-1].name, profile)
-    return pd.concat([before, mine.assign(step=mine["step"] + before["step"].iloc[-1])], ignore_index=True)
+    """The learning curves of a run's `goes`, one behind the other."""
+    parts, before = [], 0
+    for go in goes(studies.named(name, profile)):
+        curve = studies.trained(go.name, profile).history
+        parts.append(curve.assign(step=curve["step"] + before))
+        before += go.steps
+    return pd.concat(parts, ignore_index=True)
 
 
 # ------------------------------------------------------------------------------------------------------ of claims

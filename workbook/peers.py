@@ -69,7 +69,8 @@ def _refined(name: str, profile: str) -> str:
     wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y").reindex(FOUR)
     found = {place: " / ".join("-" if pd.isna(value) else f"{value:.2f}" for value in row)
              for place, row in wide.reindex(columns=STEPS).iterrows() if not row.isna().all()}
-    return ", ".join(f"{place} {text}" for place, text in found.items())
+    at_once = set(rows.loc[(rows["steps"] == max(STEPS)) & ~rows["settled"], "set"])  # measured before codes settled
+    return ", ".join(f"{place} {text}{' (rounded at once)' * (place in at_once)}" for place, text in found.items())
 
 
 def irn(scale: int = 4) -> dict[str, float]:
@@ -83,7 +84,7 @@ def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
     """PSNR of Y where IRN prints its own: a row for each set or clip that was measured whole.
 
     Columns: where, images, what is printed, ours by refinement steps (NaN where not measured), likeness of the code
-    that was refined most (RGB).
+    that was refined most (RGB), and how it came to be whole.
     """
     theirs = irn(studies.named(name, profile).scale)
     rows = _of(name, profile, theirs)
@@ -93,5 +94,6 @@ def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
         if len(one):
             ours = {f"{n} steps" if n else "not refined": one["psnr_y"].get(n, float("nan")) for n in (0, *STEPS)}
             lines.append({"": place, "images": int(one["images"].max()), "IRN, quoted": printed, **ours,
-                          "likeness": one["slr_rgb"].iloc[-1]})
+                          "likeness": one["slr_rgb"].iloc[-1],
+                          "rounded": "as it settled" if one["settled"].iloc[-1] else "at once"})
     return pd.DataFrame(lines)

@@ -23,12 +23,13 @@ from tadlib.pixels import crop_to_multiple, to_codes, to_float
 from tadlib.run import Run
 from tadlib.settings import results
 from tadlib.tasks import guidance
-from tadlib.tool.refine import precision, refine
+from tadlib.tool.descent import settles_from
+from tadlib.tool.refine import PLAIN, precision, refine
 from workbook import studies
 from workbook.claims import PRINTED_CLIPS
 from workbook.measurements import per_image
 
-KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness"]
+KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness", "settled"]
 STEPS = (0, 3, 5, 10, 30)
 EQUAL = "as before"  # the small image at least as close to bicubic as without refinement
 HELD_OUT = "held-out crops"  # in place of a set's name: those of the training images on which choices are made
@@ -51,6 +52,10 @@ class Plan:
     likeness: float | None = None
     scale: int | None = None
     first: int | None = None
+    settle: bool = True  # with False the code is rounded all at once, as it was until the descent knew to let it settle
+
+    def settles(self, steps: int) -> bool:
+        return self.settle and settles_from(steps) < steps and Channel.parse(self.channel) == PLAIN
 
     @property
     def weight(self) -> str:
@@ -64,14 +69,17 @@ class Plan:
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
     Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
-    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 30)),
+    Plan("tool_x4", ("BSDS100",), (0, 30)),
+    Plan("tool_x4", ("Urban100",), (0, 30), settle=False),  # 77 megapixels: three hours of a core, as of no_tad one
     Plan("tool_color", ("Set5",), (0, 3, 5, 10, 30)),
-    Plan("tool_color", ("Set14",), (0, 10)),
+    Plan("tool_color", ("Set14",), (0, 10, 30)),
     Plan("tool_x2", ("Set5", "Set14"), (0, 3, 10, 30)),
+    *(Plan(name, (HELD_OUT,), (0, 30)) for name in ("tool_x2", "tool_color")),
+    *(Plan(name, (HELD_OUT,), (30,), settle=False) for name in ("tool_x4", "tool_x2", "tool_color")),
     *(Plan(name, ("BSDS100", "Urban100"), (0, 10), first=20) for name in ("tool_x2", "tool_color")),
     Plan("aetad", steps=(0, 3, 10)),
-    Plan("no_tad", steps=(0, 10, 30), likeness=0.3),
-    Plan("no_tad", ("Set14",), (0, 30), likeness=0.3),
+    Plan("no_tad", steps=(0, 10, 30), likeness=0.3, settle=False),
+    Plan("no_tad", ("Set14",), (0, 30), likeness=0.3, settle=False),
     *(Plan("tool_x4", steps=(3, 10), likeness=weight) for weight in (0.0, 0.1, 0.3, 1.0, 3.0)),
     Plan("tool_x4", steps=(0, 10), met=ACCIDENTS),
     Plan("robust", steps=(0, 10), met=ACCIDENTS),
@@ -101,11 +109,36 @@ def read(profile: str = "cpu") -> pd.DataFrame:
 
 
 def present(profile: str = "cpu") -> pd.DataFrame:
-    """Of what was measured, that of the trainings that are stored now: a run that is trained anew is another one."""
+    """Of what was measured, that of the trainings that are stored now: a run that is trained anew is another one. Where
+    codes of a set were measured settled and rounded at once, the settled ones, if they are as many.
+    """
+    rows = _of_now(profile)
+    same = [key for key in KEYS[:-1] if key != "image"]
+    count = {settled: rows["settled"].eq(settled).groupby([rows[key] for key in same]).transform("sum")
+             for settled in (False, True)}
+    return rows[rows["settled"] == (count[True] > 0) & (count[True] >= count[False])].reset_index(drop=True)
+
+
+def _of_now(profile: str) -> pd.DataFrame:
     rows = read(profile)
     names = [name for name in rows["model"].unique() if name in studies.ALL]
     folders = {name: studies.trained(name, profile).folder.name for name in names}
     return rows[rows["run"] == rows["model"].map(folders)].reset_index(drop=True)
+
+
+def settling(profile: str = "cpu") -> pd.DataFrame:
+    """What it is worth that a code settles, on the held-out crops: a row for each model and number of steps that was
+    measured both ways.
+
+    Columns: RGB PSNR, Y PSNR and likeness (RGB), each of the code rounded at once and settled.
+    """
+    rows = at_equal_likeness(_of_now(profile))
+    by = rows[rows["set"] == HELD_OUT].groupby(["model", "steps", "settled"], sort=False)
+    names = {(column, settled): f"{what}, {way}"
+             for column, what in (("psnr_rgb", "RGB"), ("psnr_y", "Y"), ("slr_rgb", "likeness"))
+             for settled, way in ((False, "at once"), (True, "settled"))}
+    wide = by[["psnr_rgb", "psnr_y", "slr_rgb"]].mean().unstack("settled").reindex(columns=list(names))
+    return wide.set_axis(list(names.values()), axis=1).dropna().reset_index()
 
 
 def _images(plan: Plan, run: Run, name: str) -> list[tuple[str, Tensor]]:
@@ -134,14 +167,16 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
             rows = []
             for steps in plan.steps:
                 keys = {way: [trained.folder.name, scale, set_name, image, str(made_for), way, steps,
-                              plan.weight] for way in ways}
+                              plan.weight, plan.settles(steps)] for way in ways}
                 lacking = {way: key for way, key in keys.items()
                            if not (len(known) and (known[KEYS] == key).all(axis=1).any())}
                 if not lacking:
                     continue
                 start = time.perf_counter()
-                better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, made_for) if steps else slr
+                better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, made_for,
+                                settle=plan.settle) if steps else slr
                 seconds = time.perf_counter() - start
+                computed = [precision(scale, slr.device), *["32-true"] * plan.settles(steps)]
                 small, ordinary = to_codes(better)[0], to_codes(x_gd)[0]
                 for way, key in lacking.items():
                     arrived = ways[way].send(better, torch.Generator().manual_seed(0))
@@ -151,7 +186,7 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                         "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),
                         "slr_y": min(100.0, psnr(luma(small), luma(ordinary))),
                         "threads": torch.get_num_threads(),
-                        "precision": precision(scale, slr.device)})
+                        "precision": " then ".join(dict.fromkeys(computed))})
             if rows:
                 new = pd.DataFrame(rows).round(4)
                 if path(profile).exists():  # again: another process may have measured something else meanwhile
@@ -203,7 +238,7 @@ def table(profile: str = "cpu") -> pd.DataFrame:
 
 def missing(profile: str = "cpu") -> list[Plan]:
     """The plans of which sets are here and rows lack, be it of a single image."""
-    known = present(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
+    known = _of_now(profile) if path(profile).exists() else pd.DataFrame(columns=["model", *KEYS[1:]])
     done = set(known[["model", *KEYS[1:]]].itertuples(index=False, name=None))
     out = []
     for plan in PLANS if profile != "smoke" else QUICK:
@@ -211,7 +246,8 @@ def missing(profile: str = "cpu") -> list[Plan]:
         here = [name for name in plan.sets
                 if (all(map(sets.is_here, run.train)) if name == HELD_OUT else sets.is_here(name))]
         lacking = tuple(name for name in here if not all(
-            (plan.run, plan.scale or run.scale, name, image, str(Channel.parse(plan.channel)), way, steps, plan.weight)
-            in done for image, _ in _images(plan, run, name) for way in plan.ways() for steps in plan.steps))
+            (plan.run, plan.scale or run.scale, name, image, str(Channel.parse(plan.channel)), way, steps, plan.weight,
+             plan.settles(steps)) in done
+            for image, _ in _images(plan, run, name) for way in plan.ways() for steps in plan.steps))
         out += [replace(plan, sets=lacking)] if lacking else []
     return out

@@ -26,7 +26,7 @@ from tadlib.tool.card import card
 from tadlib.tool.torch_backend import tilings
 
 FORMATS = ("onnx", "safetensors")
-LAYOUT = "uint8 NHWC, RGB or grey"
+LAYOUT = 'NHWC, RGB or grey, uint8; "small" of refine: float32 in [0, 1]'
 LICENCE = "MIT"
 
 

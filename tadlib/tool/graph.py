@@ -6,8 +6,8 @@ is torch's), and the same weights give the same bytes. Pictures lie as files and
 
     down   "image" uint8 (1, H, W, 3)       -> "small" uint8 (1, ceil(H / scale), ceil(W / scale), C)
     up     "small" uint8 (frames, h, w, C)  -> "image" uint8 (1, h * scale, w * scale, 3)
-    refine "small", and "image" uint8 (1, H, W, 3): what should come of a part of it, whose upper left pixel in the
-           large picture is "corner" int64 (2,)
+    refine "small" float, in [0, 1], and "image" uint8 (1, H, W, 3): what should come of a part of it, whose upper left
+           pixel in the large picture is "corner" int64 (2,)
            -> "error" float (): the sum of squares, of pixels in [0, 1]; "gradient" float (frames, h, w, C): of it
 
 Inside all is float32, NCHW; weights are stored as float16, which they are exactly, with a Cast behind each.
@@ -59,11 +59,11 @@ def up(net: TAD, scale: int) -> onnx.ModelProto:
 
 
 def refine(net: TAD, scale: int) -> onnx.ModelProto:
-    """What descent.Objective asks of a decoder, for a tile. Raises BadInput as `up` does, and for a decoder with a word
-    or a head that backward.py does not know.
+    """What descent.Objective asks of a decoder, for a tile of a code that need not be rounded: floats in [0, 1]. Raises
+    BadInput as `up` does, and for a decoder with a word or a head that backward.py does not know.
     """
     graph, frames = Graph(net), net.head.frames
-    received = graph.received("small", frames)
+    received = graph.stacked("small", frames)
     first = len(graph.nodes)
     large = _enlarged(graph, net, scale, received)
     last = len(graph.nodes)
@@ -80,7 +80,7 @@ def refine(net: TAD, scale: int) -> onnx.ModelProto:
     if frames > 1:
         gradient = graph.op("Reshape", gradient, graph.constant([frames, net.spec.code, 0, 0]))
     gradient = graph.op("Transpose", gradient, perm=[0, 2, 3, 1])
-    return graph.model([graph.input("small", TensorProto.UINT8, _small(net)),
+    return graph.model([graph.input("small", TensorProto.FLOAT, _small(net)),
                         graph.input("image", TensorProto.UINT8, (1, "height", "width", 3)),
                         graph.input("corner", TensorProto.INT64, (2,))],
                        [graph.output(error, "error", TensorProto.FLOAT, ()),
@@ -158,7 +158,10 @@ class Graph:
 
     def received(self, name: str, frames: int) -> str:
         """uint8 (frames, H, W, C), the graph's input -> floats (1, frames * C, H, W) in [0, 1]."""
-        x = self.op("Div", self.op("Cast", name, to=TensorProto.FLOAT), self.constant(255.0))
+        return self.stacked(self.op("Div", self.op("Cast", name, to=TensorProto.FLOAT), self.constant(255.0)), frames)
+
+    def stacked(self, x: str, frames: int) -> str:
+        """Floats (frames, H, W, C) -> (1, frames * C, H, W)."""
         x = self.op("Transpose", x, perm=[0, 3, 1, 2])
         return x if frames == 1 else self.op("Reshape", x, self.constant([1, -1, 0, 0]))
 

@@ -15,6 +15,7 @@ from tadlib.tasks import TASKS
 from tadlib.tool.codec import Tiling
 from tadlib.tool.descent import descend, large, tiles
 from tadlib.tool.models import DOWN, REFINE, UP, Place
+from tadlib.tool.pictures import MADE_BY
 
 Array = np.ndarray
 RESIZED = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -30,7 +31,8 @@ class OnnxBackend:
         facts, path = self.facts, place.folder / (place.name + DOWN)
         try:
             self.name, self.scale, self.frames = facts["model"], int(facts["scale"]), int(facts["frames"])
-            self.weights = facts.get("made_by")
+            made_by = facts.get("made_by", "")
+            self.weights = made_by if MADE_BY.fullmatch(made_by) else None
             self.task = TASKS[facts["task"]]
             self.down, self.up = (Tiling(float(facts[f"{way}_reach"]), int(facts[f"{way}_grid"]))
                                   for way in ("down", "up"))
@@ -67,6 +69,8 @@ class OnnxBackend:
         if not path.exists():
             raise BadInput(f"{path}: not there; `tadlib export` writes it for decoders that can be refined without "
                            f"torch; else {TORCH}")
+        if self._refine.get_inputs()[0].type != "tensor(float)":  # it took whole codes only
+            raise BadInput(f"{path}: of an earlier version; `tadlib export` writes it anew")
 
     def refine(self, images: Array, codes: Array, steps: int, likeness: float | None, channel: str) -> Array:
         self.check(channel)
@@ -74,14 +78,14 @@ class OnnxBackend:
         of = _Loss(self, images, x_gd, likeness or 0.0)
         return _codes(descend(of, codes.astype(np.float32) / 255, steps, likeness))
 
-    def error(self, codes: Array, image: Array, corner: tuple[int, int], backward: bool) -> tuple[float, Array | None]:
-        """The squared error of what the decoder makes of codes (frames, h, w, C) to the part of X_HR whose upper left
+    def error(self, small: Array, image: Array, corner: tuple[int, int], backward: bool) -> tuple[float, Array | None]:
+        """The squared error of what the decoder makes of floats (frames, h, w, C) to the part of X_HR whose upper left
         pixel is `corner` there, summed; and its slope, (frames, h, w, C), where it is wanted.
         """
         only = ort.RunOptions()
         only.only_execute_path_to_fetches = True
         found = self._refine.run(["error", "gradient"] if backward else ["error"], {
-            "small": np.ascontiguousarray(codes), "image": np.ascontiguousarray(image[None]),
+            "small": np.ascontiguousarray(small), "image": np.ascontiguousarray(image[None]),
             "corner": np.array(corner, np.int64)}, only)
         return float(found[0]), found[1] if backward else None
 
@@ -94,12 +98,14 @@ class _Loss:
     images: Array  # uint8 (T, H, W, 3)
     guide: Array
     likeness: float
+    settles = True
 
     def norm(self, x: Array) -> float:
         return float(np.linalg.norm(x))
 
-    def loss(self, z: Array, step: int, backward: bool) -> tuple[float, Array | None]:
-        received, scale, beside = _codes(z), self.backend.scale, self.backend.frames // 2
+    def loss(self, z: Array, step: int, backward: bool, rounded: bool = True) -> tuple[float, Array | None]:
+        received = _codes(z) / np.float32(255) if rounded else z.clip(0, 1)
+        scale, beside = self.backend.scale, self.backend.frames // 2
         share, error = np.zeros_like(z), 0.0
         for inside, outside in tiles(z.shape[1:3], self.backend.up):
             own, corner = large(inside, scale), large(inside, scale, outside)

@@ -18,12 +18,13 @@ PLAIN = Channel.parse("8bit")
 
 
 def refine(net: TAD, hr: Tensor, slr: Tensor, guide: Tensor, scale: int, steps: int, likeness: float | None = None,
-           channel: Channel = PLAIN, seed: int = 0) -> Tensor:
-    """X_SLR (B, C, h, w), float -> a better one for these pictures, not rounded; see descent.descend.
+           channel: Channel = PLAIN, seed: int = 0, settle: bool = True) -> Tensor:
+    """X_SLR (B, C, h, w), float -> a better one for these pictures, to be rounded; see descent.descend.
 
     hr: uint8 (B, 3, h*scale, w*scale); guide: X_GD (B, C, h, w). Where the decoder sees several frames the batch is a
-    clip, and all of its frames are moved together. A channel with noise is drawn anew at each step from `seed`. Raises
-    BadInput where the decoder takes no gradient, and for steps or likeness below zero.
+    clip, and all of its frames are moved together. A channel with noise is drawn anew at each step from `seed`. Without
+    `settle` the code is rounded all at once, for comparison. Raises BadInput where the decoder takes no gradient, and
+    for steps or likeness below zero.
     """
     check(net)
     learning = [p for p in net.parameters() if p.requires_grad]
@@ -31,7 +32,7 @@ def refine(net: TAD, hr: Tensor, slr: Tensor, guide: Tensor, scale: int, steps: 
         for parameter in learning:
             parameter.requires_grad_(False)
         with torch.inference_mode(False):
-            of = Loss(net, hr, guide.clone(), scale, likeness or 0.0, channel, seed)
+            of = Loss(net, hr, guide.clone(), scale, likeness or 0.0, channel, seed, settle)
             return descend(of, slr.clone(), steps, likeness)
     finally:
         for parameter in learning:
@@ -45,8 +46,8 @@ def check(net: TAD) -> None:
 
 
 def precision(scale: int, device: torch.device) -> str:
-    """What the decoder computes in meanwhile: float32 for colour, as bfloat16 keeps less than the differences in which
-    it hides (three steps came out 0.8 dB lower); else the machine's.
+    """What the decoder computes in until the code settles (from then on float32): float32 for colour, as bfloat16 keeps
+    less than the differences in which it hides (three steps came out 0.8 dB lower); else the machine's.
     """
     return machine.precision(device) if scale > 1 else "32-true"
 
@@ -62,20 +63,26 @@ class Loss:
     likeness: float
     channel: Channel
     seed: int = 0
+    settle: bool = True
+
+    @property
+    def settles(self) -> bool:
+        return self.settle and self.channel == PLAIN
 
     def norm(self, x: Tensor) -> float:
         return float(x.norm())
 
-    def loss(self, z: Tensor, step: int, backward: bool) -> tuple[float, Tensor | None]:
+    def loss(self, z: Tensor, step: int, backward: bool, rounded: bool = True) -> tuple[float, Tensor | None]:
         net, scale = self.net, self.scale
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            sent = self.channel.send(z, torch.Generator().manual_seed(self.seed + step))
+            sent = self.channel.send(z, torch.Generator().manual_seed(self.seed + step)) if rounded else z.clamp(0, 1)
             apart = self.likeness * (z - self.guide).square().mean()
         received = sent.detach()
         share = torch.zeros_like(received)  # of each received value in the error
         error = 0.0
-        fast = precision(scale, z.device) == "bf16-mixed"
+        # bfloat16 rounds what it is given about as much as 8 bits do: no way to see what lies between them
+        fast = rounded and precision(scale, z.device) == "bf16-mixed"
         tiling = Tiling(net.head.reach(net, scale), net.head.granularity(net))
         for inside, outside in tiles((z.shape[-2], z.shape[-1]), tiling):
             with torch.set_grad_enabled(backward):

@@ -51,6 +51,41 @@ def test_steps_help_and_the_small_image_stays_as_ordinary_as_it_was(net, photo):
     assert all((z - guide).norm() <= (slr - guide).norm() * 1.0001 for z in found)
 
 
+def test_with_many_steps_the_code_settles_on_whole_codes_and_is_better_for_it(photo):
+    net = models.find("tool_color").network()
+    hr, slr, guide = begun(net, photo[:, :48, :64], 1, "y")
+    settled, again = (refine.refine(net, hr, slr, guide, 1, 18) for _ in range(2))
+    assert torch.equal(settled, again) and torch.allclose(settled * 255, (settled * 255).round(), atol=1e-3)
+    loose = refine.refine(net, hr, slr, guide, 1, 18, settle=False)
+    assert not torch.allclose(loose * 255, (loose * 255).round(), atol=0.1)
+    assert reached(net, hr, settled, 1) > reached(net, hr, loose, 1) + 0.05
+    likenesses = [psnr(to_codes(z), to_codes(guide)) for z in (settled, slr)]
+    assert likenesses[0] > likenesses[1] - 0.05
+
+
+def test_with_a_weight_the_code_settles_too(net, photo):
+    hr, slr, guide = begun(net, photo[:, :64, :64])
+    settled, loose = (refine.refine(net, hr, slr, guide, 4, 12, 0.3, settle=settle) for settle in (True, False))
+    assert torch.allclose(settled * 255, (settled * 255).round(), atol=1e-3)
+    value = [refine.Loss(net, hr, guide, 4, 0.3, refine.PLAIN).loss(z, 0, False)[0] for z in (settled, loose, slr)]
+    assert value[0] < value[1] + 1e-6 < value[2]
+
+
+def test_eleven_steps_settle_and_ten_do_not(net, photo):
+    hr, slr, guide = begun(net, photo[:, :32, :32])
+    for steps, alike in ((10, True), (11, False)):
+        both = [refine.refine(net, hr, slr, guide, 4, steps, settle=settle) for settle in (True, False)]
+        assert torch.equal(*both) == alike
+    assert [descent.settles_from(n) for n in (0, 3, 10, 11, 30)] == [0, 3, 10, 3, 10]
+
+
+def test_only_a_plain_file_lets_the_code_settle(net, photo):
+    hr, _, guide = begun(net, photo[:, :32, :32])
+    made = [refine.Loss(net, hr, guide, 4, 0.0, Channel.parse(text)).settles
+            for text in ("8bit", "jpeg:90", "noise:0.02", "float")]
+    assert made == [True, False, False, False]
+
+
 def test_a_weight_trades_likeness_for_quality(net, photo):
     hr, slr, guide = begun(net, photo)
     free, held = (refine.refine(net, hr, slr, guide, 4, 5, likeness) for likeness in (0.0, 3.0))

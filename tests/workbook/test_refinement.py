@@ -18,8 +18,8 @@ def rows(own_results, *found: dict) -> None:
     """refined.csv with these rows, each by what it differs in from one of tool_x4."""
     now = stored.folder(studies.named("tool_x4")).name
     plain = {"run": now, "scale": 4, "set": "Set14", "image": "a", "channel": "8bit", "met": "8bit", "steps": 0,
-             "likeness": EQUAL, "psnr_rgb": 30.0, "psnr_y": 32.0, "ssim_y": 0.9, "slr_rgb": 36.0, "slr_y": 40.0,
-             "lr_bytes": 100, "model": "tool_x4", "pixels": 1600, "seconds": 0.0}
+             "likeness": EQUAL, "settled": False, "psnr_rgb": 30.0, "psnr_y": 32.0, "ssim_y": 0.9, "slr_rgb": 36.0,
+             "slr_y": 40.0, "lr_bytes": 100, "model": "tool_x4", "pixels": 1600, "seconds": 0.0}
     path = refinement.path()
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame([plain | one for one in found]).to_csv(path, index=False)
@@ -43,6 +43,34 @@ def test_what_an_earlier_training_gave_is_not_this_one_s(store, own_results):
     rows(own_results, {"run": "tool_x4-0"}, {"run": "tool_x4-0", "steps": 10, "psnr_y": 33.0}, {"psnr_y": 31.0})
     table = refinement.means()
     assert list(table["psnr_y"]) == [31.0] and len(refinement.read()) == 3
+
+
+def test_a_code_that_settled_stands_for_the_one_rounded_at_once_and_beside_it(store, own_results):
+    store("tool_x4")
+    crops = {"set": refinement.HELD_OUT, "steps": 30}
+    both = [crops | {"settled": settled, "psnr_rgb": psnr} for settled, psnr in ((True, 31.5), (False, 31.0))]
+    rows(own_results, {"steps": 10}, *both)
+    assert sorted(refinement.present()["psnr_rgb"]) == [30.0, 31.5]
+    only = refinement.settling()
+    assert len(only) == 1 and only[["steps", "RGB, at once", "RGB, settled"]].iloc[0].tolist() == [30, 31.0, 31.5]
+    for one in both:  # one way alone is no comparison
+        rows(own_results, {"steps": 10}, one)
+        assert not len(refinement.settling()) and len(refinement.present()) == 2
+
+
+def test_a_set_that_settled_in_part_is_that_of_before(store, own_results):
+    store("tool_x4")
+    before = [{"steps": 30, "image": image} for image in "ab"]
+    rows(own_results, *before, before[0] | {"settled": True, "psnr_rgb": 31.0})
+    assert refinement.means()["psnr_rgb"].tolist() == [30.0]
+    rows(own_results, *before, *(one | {"settled": True, "psnr_rgb": 31.0} for one in before))
+    assert refinement.means()["psnr_rgb"].tolist() == [31.0]
+
+
+def test_which_codes_settle():
+    assert [Plan("tool_x4", settle=settle).settles(steps) for settle, steps in ((True, 30), (True, 10), (False, 30))
+            ] == [True, False, False]
+    assert not Plan("robust", channel="jpeg:90").settles(30)
 
 
 def test_beside_what_others_print(store, own_results):
@@ -128,10 +156,10 @@ def test_a_set_that_was_measured_in_part_is_not_done(own_results, monkeypatch):
     assert refinement.missing("smoke") == list(refinement.QUICK)
     real = refinement.refine
 
-    def meanwhile(*arguments):  # another process measures something else
+    def meanwhile(*arguments, **named):  # another process measures something else
         rows = refinement.read("smoke")
         pd.concat([rows, rows.assign(channel="jpeg:90")]).drop_duplicates(refinement.KEYS).to_csv(path, index=False)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(refinement, "refine", meanwhile)
     refinement.measure(refinement.QUICK[0], "smoke")

@@ -52,11 +52,11 @@ async function network(name) {  // a picture -> a picture, in one piece (tadlib/
   };
 }
 
-async function slopes(name) {  // of the squared error (tadlib/tool/graph.py): codes, what they should become, its corner
+async function slopes(name) {  // of the squared error (tadlib/tool/graph.py): floats, what they should become, its corner
   const ort = await runtime(), net = await session(`${name}_refine`);
   return async (small, image, corner, backward) => {
     const found = await net.run({
-      small: new ort.Tensor("uint8", small.data, [1, small.h, small.w, small.c]),
+      small: new ort.Tensor("float32", Float32Array.from(small.data, code => code / 255), [1, small.h, small.w, small.c]),
       image: new ort.Tensor("uint8", image.data, [1, image.h, image.w, 3]),
       corner: new ort.Tensor("int64", BigInt64Array.from(corner, BigInt), [2]),
     }, backward ? ["error", "gradient"] : ["error"]);
