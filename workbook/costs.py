@@ -30,11 +30,13 @@ def refining(profile: str = "cpu") -> str:
     """Seconds and memory of refinement (refine_cost.csv, by benchmarks/refine.py), as a sentence."""
     rows = _record("refine_cost", profile)
     rows = rows[rows["model"] == rows["model"][0]]
-    some = rows[rows["steps"] > 0]
+    some = rows[rows["steps"] > 0].groupby("precision")["s/MP a step"].agg(["min", "max"]).sort_values("min")
+    words = {"bf16-mixed": "bfloat16 (where faster)", "32-true": "float32"}
+    seconds = " and ".join(f"{least:.1f} to {most:.1f} in {words[str(kind)]}"
+                           for kind, least, most in some.itertuples())
     spans = [f"{size:g} megapixels" if size != 1 else "a megapixel" for size in sorted(rows["megapixels"].unique())]
-    least, most = some["s/MP a step"].min(), some["s/MP a step"].max()
-    return (f"A step took {least:.1f} to {most:.1f} seconds a megapixel with `{rows['model'][0]}` ({_where(rows)}) "
-            f"in PyTorch, and the whole command at most {rows['peak GB'].max():.2f} GB, for {' as for '.join(spans)}: "
+    return (f"A step of `{rows['model'][0]}` took {seconds}, in seconds a megapixel ({_where(rows)}), in PyTorch, and "
+            f"the whole command at most {rows['peak GB'].max():.2f} GB, for {' as for '.join(spans)}: "
             "`benchmarks/refine.py` says what it takes on your machine.")
 
 

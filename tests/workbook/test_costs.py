@@ -27,18 +27,22 @@ def test_both_backends_stand_beside_each_other(kept):
 
 
 def test_a_record_of_another_net_or_a_gpu_is_told_as_that(kept):
-    row = {"model": "net", "threads": 2, "steps": 3, "megapixels": 1, "peak GB": 1.0, "s/MP a step": 0.25}
+    row = {"model": "net", "threads": 2, "steps": 3, "megapixels": 1, "peak GB": 1.0, "s/MP a step": 0.25,
+           "precision": "32-true"}
     kept("refine_cost", row | {"gpu": "a card"}, row | {"model": "other", "peak GB": 9.0, "s/MP a step": 5.0})
     said = costs.refining()
-    assert "`net` (a processor, 2 cores, a card)" in said and "5.0" not in said and "9.0" not in said
+    assert "`net` took" in said and "(a processor, 2 cores, a card)" in said and "5.0" not in said and "9.0" not in said
 
 
 def test_a_step_costs_so_much_for_a_megapixel(kept):
     row = {"model": "net", "threads": 2}
-    kept("refine_cost", *(row | {"steps": steps, "megapixels": size, "peak GB": peak, "s/MP a step": a_step}
-                          for steps, size, peak, a_step in ((0, 1, 9.0, 0.0), (3, 1, 1.0, 0.25), (3, 12, 1.5, 0.75))))
+    kept("refine_cost", *(row | {"steps": steps, "megapixels": size, "peak GB": peak, "s/MP a step": a_step,
+                                 "precision": precision}
+                          for steps, size, peak, a_step, precision in ((0, 1, 9.0, 0.0, "32-true"),
+                              (3, 1, 1.0, 2.5, "32-true"), (3, 12, 1.5, 0.75, "bf16-mixed"))))
     said = costs.refining()
-    assert "0.2 to 0.8 seconds" in said and "at most 9.00 GB, for a megapixel as for 12 megapixels" in said
+    assert "0.8 to 0.8 in bfloat16 (where faster) and 2.5 to 2.5 in float32, in seconds a megapixel" in said
+    assert "at most 9.00 GB, for a megapixel as for 12 megapixels" in said
 
 
 def test_two_jobs_against_one(kept):
