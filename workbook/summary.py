@@ -78,10 +78,10 @@ def _small_images(profile: str, report: str) -> str:
     return ("**Beyond the report,** after ideas of others, under the same protocol: a net trained through noise, JPEG "
             f"and resizing ([Yang et al., 2023]({report}#References)) is {worth.min():.1f} to {worth.max():.1f} dB "
             f"ahead of the tool net after JPEG 90 (RGB, Set5 and Set14), for {cost.max():.1f} dB at most "
-            "where nothing happens; and ten gradient steps on the small image alone "
-            f"([Xu et al., 2023]({report}#References)), which stays as like an ordinary one, bring "
-            f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). In thirty steps the tool nets come above what IRN "
-            f"([Xiao et al., 2020]({report}#References)), larger and not refined, prints of itself (Y): {above}.")
+            "where nothing happens; and ten gradient steps on the small image "
+            f"([Xu et al., 2023]({report}#References)), which stays as ordinary, bring "
+            f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). With thirty they exceed what IRN "
+            f"([Xiao et al., 2020]({report}#References)), not refined, prints (Y): {above}.")
 
 
 def _above_irn(name: str, profile: str) -> str:
@@ -92,7 +92,7 @@ def _above_irn(name: str, profile: str) -> str:
         raise BadInput(f"the summary was written for a {name} that, refined, is above what IRN prints")
     scale = studies.named(name, profile).scale
     larger = quoted()["rescaling_y"][f"IRN, x{scale}"]["params"] / build(name).parameters_count
-    return f"`{name}` by {lead.min():.2f} to {lead.max():.2f} dB ({len(lead)} sets; IRN is {larger:.1f} times as large)"
+    return f"`{name}` by {lead.min():.2f} to {lead.max():.2f} dB ({len(lead)} sets, {100 / larger:.0f} % of its size)"
 
 
 def trainings(profile: str = "cpu") -> pd.DataFrame:
