@@ -52,7 +52,7 @@ class Plan:
     likeness: float | None = None
     scale: int | None = None
     first: int | None = None
-    settle: bool = True  # with False the code is rounded all at once, as it was until the descent knew to let it settle
+    settle: bool = True  # False: the code is rounded all at once, for comparison, or because it would take hours again
 
     def settles(self, steps: int) -> bool:
         return self.settle and settles_from(steps) < steps and Channel.parse(self.channel) == PLAIN
@@ -70,7 +70,7 @@ PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run m
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
     Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
     Plan("tool_x4", ("BSDS100",), (0, 30)),
-    Plan("tool_x4", ("Urban100",), (0, 30), settle=False),  # 77 megapixels: three hours of a core, as of no_tad one
+    Plan("tool_x4", ("Urban100",), (0, 30), settle=False),
     Plan("tool_color", ("Set5",), (0, 3, 5, 10, 30)),
     Plan("tool_color", ("Set14",), (0, 10, 30)),
     Plan("tool_x2", ("Set5", "Set14"), (0, 3, 10, 30)),
@@ -113,7 +113,7 @@ def present(profile: str = "cpu") -> pd.DataFrame:
     codes of a set were measured settled and rounded at once, the settled ones, if they are as many.
     """
     rows = _of_now(profile)
-    same = [key for key in KEYS[:-1] if key != "image"]
+    same = [key for key in KEYS if key not in ("image", "settled")]
     count = {settled: rows["settled"].eq(settled).groupby([rows[key] for key in same]).transform("sum")
              for settled in (False, True)}
     return rows[rows["settled"] == (count[True] > 0) & (count[True] >= count[False])].reset_index(drop=True)

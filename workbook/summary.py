@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.networks import build
 from tadlib.run import Run
@@ -87,12 +86,12 @@ def _small_images(profile: str, report: str) -> str:
 def _above_irn(name: str, profile: str) -> str:
     """By how much a net refined in thirty steps exceeds what IRN prints at its scale, on the image sets measured."""
     beside = peers.beside_irn(name, profile)
-    beside = beside[~beside[""].map(sets.is_clip)] if len(beside) else beside
+    beside = beside[beside[""].isin(FOUR)] if len(beside) else beside
     if not len(beside) or not (lead := (beside["30 steps"] - beside["IRN, quoted"]).dropna()).min() > 0:
         raise BadInput(f"the summary was written for a {name} that, refined, is above what IRN prints")
-    scale = studies.named(name, profile).scale
-    larger = quoted()["rescaling_y"][f"IRN, x{scale}"]["params"] / build(name).parameters_count
-    return f"`{name}` by {lead.min():.2f} to {lead.max():.2f} dB ({len(lead)} sets, {100 / larger:.0f} % of its size)"
+    theirs = quoted()["rescaling_y"][f"IRN, x{studies.named(name, profile).scale}"]["params"]
+    share = build(name).parameters_count / theirs
+    return f"`{name}` by {lead.min():.2f} to {lead.max():.2f} dB ({len(lead)} sets, {100 * share:.0f} % of its size)"
 
 
 def trainings(profile: str = "cpu") -> pd.DataFrame:
@@ -120,8 +119,8 @@ def opening(profile: str = "cpu") -> str:
 
 def lengths(run: Run) -> str:
     """How long a run was trained, in words: its steps, of all trainings of the same kind, and the patches of each."""
-    trainings = goes(run)
-    text = f"{sum(go.steps for go in trainings):,} steps of {run.batch} patches of {run.patch}x{run.patch}"
-    if len(trainings) > 1:
-        text += f", in {len(trainings)} goes"
-    return f"{text}, after {trainings[0].start[0].name}" if trainings[0].start else text
+    first, *others = goes(run)
+    text = f"{sum(go.steps for go in (first, *others)):,} steps of {run.batch} patches of {run.patch}x{run.patch}"
+    if others:
+        text += f", in {1 + len(others)} goes"
+    return f"{text}, after {first.start[0].name}" if first.start else text
