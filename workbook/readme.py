@@ -25,7 +25,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
         "aetad": "`aetad` (the report's)", "no_tad_x4": "bicubic, `no_tad_x4`", "tool_x4_short": "`tool_x4_short`",
         "tool_x4_middle": "`tool_x4_middle`", "tool_x4": "**`tool_x4`**", "robust_short": "`robust_short`",
-        "robust": "**`robust`**, for lossy ways",
+        "robust_middle": "`robust_middle`", "robust": "**`robust`**, for lossy ways",
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",

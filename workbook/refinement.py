@@ -69,8 +69,7 @@ class Plan:
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
     Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
-    Plan("tool_x4", ("BSDS100",), (0, 30)),
-    Plan("tool_x4", ("Urban100",), (0, 30), settle=False),
+    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 30)),
     Plan("tool_color", ("Set5",), (0, 3, 5, 10, 30)),
     Plan("tool_color", ("Set14",), (0, 10, 30)),
     Plan("tool_x2", ("Set5", "Set14"), (0, 3, 10, 30)),
@@ -84,9 +83,8 @@ PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run m
     Plan("tool_x4", steps=(0, 10), met=ACCIDENTS),
     Plan("robust", steps=(0, 10), met=ACCIDENTS),
     Plan("robust", steps=(0, 10), channel="jpeg:90", met=("8bit", *ACCIDENTS)),
-    Plan("robust", channel="jpeg:90", steps=(0, 10, 30)),
+    Plan("robust", ("Set5", "Set14"), (0, 10, 30), "jpeg:90"),
     Plan("tool_x4", ("Set5", "Set14"), (0,), "jpeg:90"),
-    Plan("robust", ("Set14",), (0, 10), "jpeg:90"),
     *(Plan("robust", steps=(0, 10), channel=f"jpeg:{quality}") for quality in (50, 70)),
     *(Plan("aetad_any_scale", steps=(0, 10), scale=scale) for scale in (8, 16)),
 )
