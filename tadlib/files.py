@@ -21,8 +21,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from tadlib.errors import BadInput
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".tga", ".ppm",
-            ".pgm", ".pnm"}  # what counts as a picture in a folder
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".tga",
+            ".ppm", ".pgm", ".pnm", ".pcx"}  # what counts as a picture in a folder
 # What is opened, whatever the file's name says: no reader that starts a program (EPS) or reads another file (WMF, FPX)
 FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "TGA", "PPM", "PCX", "ICO")
 MAX_PIXELS = 200_000_000
@@ -51,9 +51,8 @@ def read_bytes(data: bytes, name: str) -> Array:
 
 def read_picture(path: str | Path, file: io.BytesIO | None = None,
                  prepare: Callable[[Image.Image], Image.Image] = lambda picture: picture) -> tuple[Array, dict]:
-    """A picture as `read_image` gives it, and what the file says beside it: its text chunks, "exif", "dpi", and how
-    many "pictures" there are in it. From `file` if given; `prepare` sees it upright, before its mode is changed.
-    Raises BadInput.
+    """A picture as `read_image` gives it, and what the file says beside it: text chunks, "exif", "dpi", how many
+    "pictures" are in it. From `file` if given; `prepare` sees it upright, in the mode that it has. Raises BadInput.
     """
     path = Path(path)
     if file is None and path.exists() and not path.is_file():  # a pipe would keep us waiting
@@ -63,13 +62,15 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None,
             if math.prod(picture.size) * COST.get(picture.format or "", 12) > MEMORY:
                 raise ValueError(f"{picture.width} x {picture.height} pixels take more than {MEMORY // 10**9} GB")
             _refuse_numbers(picture, file or path)
-            info = picture.info
+            info = picture.info | {"pictures": 1}
             with suppress(Exception):  # what a damaged file says beside its pixels is not needed
                 info["pictures"] = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
                 if picture.format == "TIFF":
                     info["exif"] = picture.getexif().tobytes()
             picture.load()  # the first frame; a truncated file fails here
             info = picture.info | info
+            for name in [n for n in ("icc_profile", "transparency", "exif") if isinstance(picture.info.get(n), str)]:
+                del picture.info[name]  # a text chunk of that name is none of what Pillow takes it for
             with suppress(Exception):  # sloppy EXIF says nothing of the pixels: take them as they lie
                 ImageOps.exif_transpose(picture, in_place=True)
             return as_rgb(prepare(picture)), info
@@ -80,8 +81,8 @@ def read_picture(path: str | Path, file: io.BytesIO | None = None,
     except Image.DecompressionBombError:
         raise BadInput(f"{path}: more than {MAX_PIXELS:,} pixels") from None
     except Image.UnidentifiedImageError:
-        raise BadInput(f"{path}: cannot be read (not an image, or of none of the formats {', '.join(_formats())})"
-                       ) from None
+        known = ", ".join(_formats())
+        raise BadInput(f"{path}: cannot be read (not an image, or of none of the formats {known})") from None
     except Exception as error:  # a damaged file makes Pillow's readers fail in every way
         raise BadInput(f"{path}: cannot be read ({error or type(error).__name__})") from None
 

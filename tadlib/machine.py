@@ -17,7 +17,7 @@ from tadlib.errors import BadInput
 
 
 def best_device() -> torch.device:
-    """Where networks work: $TAD_DEVICE, else the GPU if there is one (under torchrun one's own), else the CPU.
+    """Where networks work: $TAD_DEVICE, else the CUDA GPU if there is one (under torchrun one's own), else the CPU.
 
     From then on float32 is float32 there. Raises BadInput where there is no such device.
     """
@@ -29,8 +29,7 @@ def best_device() -> torch.device:
     try:
         return torch.zeros(0, device=own if wanted == "cuda" else wanted).device
     except (RuntimeError, AssertionError):  # the second: a torch that was built without it
-        raise BadInput(f"{wanted}: no such device here; CUDA has {torch.cuda.device_count()}, and there is the cpu"
-                       ) from None
+        raise BadInput(f"{wanted}: no such device here; CUDA has {torch.cuda.device_count()}, and the cpu") from None
 
 
 def join() -> int:

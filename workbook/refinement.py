@@ -24,7 +24,7 @@ from tadlib.run import Run
 from tadlib.settings import results
 from tadlib.tasks import guidance
 from tadlib.tool.descent import settles_from
-from tadlib.tool.refine import PLAIN, precision, refine
+from tadlib.tool.refine import PLAIN, made_for, precision, refine
 from workbook import studies
 from workbook.claims import PRINTED_CLIPS
 from workbook.measurements import per_image
@@ -41,7 +41,7 @@ class Plan:
     """One thing to measure: codes of a run for the images (the first so many, by name) of these sets.
 
     Each is made for `channel` and sent through that and all of `met`; `likeness` as in tadlib.tool.refine, `scale` the
-    run's own if not given. Raises BadInput for a channel that is none.
+    run's own if not given. Raises BadInput for a channel that is none, or that edits or moves the picture.
     """
 
     run: str
@@ -63,7 +63,7 @@ class Plan:
         return EQUAL if self.likeness is None else f"{self.likeness:g}"
 
     def ways(self) -> dict[str, Channel]:
-        return {str(way): way for way in map(Channel.parse, (self.channel, *self.met))}
+        return {str(way): made_for(way) for way in map(Channel.parse, (self.channel, *self.met))}
 
 
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
@@ -150,6 +150,8 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
     ways = plan.ways()
     made_for = Channel.parse(plan.channel)
     trained = studies.trained(plan.run, profile)
+    if trained.run.net.head.frames > 1:
+        raise BadInput(f"{plan.run}: its decoder looks at several frames; here single images are refined")
     net, guide = trained.network(), trained.run.guide
     scale = plan.scale or trained.run.scale
     try:

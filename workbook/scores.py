@@ -12,6 +12,7 @@ from tadlib.data import sets as data
 from tadlib.errors import BadInput
 from tadlib.evaluation.protocol import KINDS, score
 from tadlib.files import replacing
+from tadlib.machine import best_device
 from tadlib.stored import Trained
 
 MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y",
@@ -32,12 +33,10 @@ def scores(trained: Trained, sets: tuple[str, ...], channels: tuple[str, ...] = 
     channels = tuple(str(Channel.parse(c)) for c in channels)
     network = None
     for name in sets:
-        here = rows[(rows["set"] == name) & (rows["kind"] == "SHRT") & (rows["scale"] == scale)]
-        known = here.groupby("channel")["draw"].nunique()
-        missing = tuple(c for c in channels if known.get(c, 0) < (draws if Channel.parse(c).sigma else 1))
-        if not measure or not missing or not data.is_here(name):
+        missing = _missing(rows, name, channels, scale, draws) if measure else ()
+        if not missing:
             continue
-        network = network or trained.network()
+        network = network or trained.network().to(best_device())
         new = score(network, data.load(name), scale, run.guide, missing, kinds, draws)
         new = new.assign(scale=scale, set=name).reindex(columns=MEASURED).round(4)
         rows = read(path)  # again: another process may have measured something else meanwhile
@@ -52,6 +51,23 @@ def scores(trained: Trained, sets: tuple[str, ...], channels: tuple[str, ...] = 
     return rows.assign(run=trained.folder.name, model=run.model, params=trained.record["params"], task=run.net.task,
                        recipe=run.recipe, skip=run.net.skip, guidance=run.guide, epsilon=run.epsilon,
                        seed=run.seed, steps=run.steps)[COLUMNS]
+
+
+def complete(trained: Trained, sets: tuple[str, ...], channels: tuple[str, ...] = ("8bit",), scale: int | None = None,
+             kinds: tuple[str, ...] = KINDS, draws: int = 1) -> bool:
+    """Whether `scores` would measure nothing. Raises BadInput for damaged scores."""
+    rows = read(trained.folder / "scores.csv")
+    channels = tuple(str(Channel.parse(c)) for c in channels)
+    return not any(_missing(rows, name, channels, scale or trained.run.scale, draws) for name in sets)
+
+
+def _missing(rows: pd.DataFrame, name: str, channels: tuple[str, ...], scale: int, draws: int) -> tuple[str, ...]:
+    """The channels of which the rows lack this set, if it is here."""
+    if not data.is_here(name):
+        return ()
+    here = rows[(rows["set"] == name) & (rows["kind"] == "SHRT") & (rows["scale"] == scale)]
+    known = here.groupby("channel")["draw"].nunique()
+    return tuple(c for c in channels if known.get(c, 0) < (draws if Channel.parse(c).sigma else 1))
 
 
 def read(path: Path) -> pd.DataFrame:

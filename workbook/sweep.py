@@ -21,6 +21,7 @@ from tadlib.run import Run
 from tadlib.stored import Trained, folder, is_trained, on_this_machine
 from workbook import scale, studies
 from workbook.engines import FLAG, Engine, Job, noted
+from workbook.scores import complete
 
 STATES = ("training", "scoring", "failed", "trained", "waiting", "done")
 PATIENCE = 30  # seconds that trainings have to write their checkpoints when a sweep is stopped
@@ -42,7 +43,8 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
     def put(run: Run, scored: bool) -> None:
         run = on_this_machine(run)
         trained = Trained(run, folder(run))
-        if is_trained(run) and not (scored and trained.has_weights and not (trained.folder / "scores.csv").exists()):
+        if is_trained(run) and not (scored and trained.has_weights
+                                    and not all(complete(trained, *todo) for todo in studies.scoring(run))):
             return
         for earlier in run.start:
             put(earlier, False)

@@ -88,10 +88,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) < 10**6):
+        raise argparse.ArgumentTypeError("a whole number from 1 on")
+    return int(text)
 
 
 def _fps(text: str) -> Fraction:
@@ -137,7 +136,8 @@ def _upscale(options: argparse.Namespace) -> int:
         except BadInput:  # in a folder of pictures one that is bad is told, and stops none of the others
             return False
 
-    films = [] if is_video(options.output) or options.recursive else clips_back(options.input, options.output)
+    one = is_video(options.output) or options.recursive
+    films = [] if one else clips_back(options.input, options.output, options.fps)
     if films:
         code = jobs.each_clip(films, lambda i, o: upscale_clip(work.codec_for, i, o, wish), options)
     elif is_video(options.input) or is_video(options.output) or looks_around():
@@ -176,10 +176,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tadlib.channel import Channel
     from tadlib.data import sets
     from tadlib.evaluation.protocol import means, score
+    from tadlib.machine import best_device
     from tadlib.tool import models
     from tadlib.tool.pictures import left_out
 
-    channel = str(Channel.parse(options.channel))
+    channel = Channel.parse(options.channel)
     trained = models.find(options.model)
     network, scale = trained.network(), trained.run.scale
     name = options.set or ("SampleClip" if network.head.frames > 1 else "Sample")
@@ -189,12 +190,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     if own and not sets.files(wanted):
         raise BadInput(f"{name}: holds no picture{others and f' ({others})'}")
     images = sets.load(wanted, mapped=False)  # writes nothing
-    bad = [*images.broken, *(f"{stem}: smaller than the scale of {scale}, it cannot be scored"
-                             for stem, image in images.items() if min(image.shape[-2:]) < scale)]
-    usable = {stem: image for stem, image in images.items() if min(image.shape[-2:]) >= scale}
+    bad, usable = list(images.broken), {}
+    for stem, image in images.items():
+        width = image.shape[-1] // scale
+        if min(image.shape[-2:]) < scale:
+            bad.append(f"{stem}: smaller than the scale of {scale}, it cannot be scored")
+        elif channel.wanted(image[:, :1], 1)[1] >= width:
+            bad.append(f"{stem}: its small image is only {width} pixels wide, nothing of it is left by {channel}")
+        else:
+            usable[stem] = image
     if bad and (network.head.frames > 1 or not usable):  # of a clip no frame may be missing
         raise BadInput(bad[0])
-    rows = score(network, usable, scale, trained.run.guide, (channel,))
+    rows = score(network.to(best_device()), usable, scale, trained.run.guide, (str(channel),))
+    values = [column for column in rows if column.startswith("psnr")]
+    rows[values] = rows[values].clip(upper=100)  # as in the means: there are pictures without an error
     shown = rows.drop(columns=["sigma", "channel"])
     facts = {"run": options.model, "model": options.model, "params": network.parameters_count, "scale": scale,
              "set": name}

@@ -81,12 +81,23 @@ def _places() -> dict[str, Place]:
             pair = Place(path.name.removesuffix(UP), path.parent)
             if pair.in_onnx:
                 here[pair.name] = pair
-        for record in sorted(top.glob(f"*-*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns):
-            run = Place(record.parent.name.rpartition("-")[0], record.parent)
-            if run.in_torch:
+        for record in sorted([*top.glob(RECORD), *top.glob(f"*/{RECORD}")], key=lambda path: path.stat().st_mtime_ns):
+            run = Place(_called(record.parent), record.parent)
+            if run.name and run.in_torch:
                 here[run.name] = run
         found = here | found
     return found
+
+
+def _called(folder: Path) -> str:
+    """The name of the model in a folder: that of a run's folder, else what the record says; "" where it is no name."""
+    if run := re.fullmatch(r"(.+)-[0-9a-f]{8}", folder.name):
+        return run[1]
+    try:
+        name = str(read_record(folder)["name"])
+    except BadInput:
+        return ""
+    return name if re.fullmatch(r"[\w.-]{1,100}", name, re.ASCII) else ""
 
 
 def facts(name: str) -> dict[str, Any]:

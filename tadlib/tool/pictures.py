@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from tadlib.errors import BadInput, plain
 from tadlib.files import MAX_PIXELS, Array, natural, picture_files, read_picture, replacing, write_png
@@ -92,12 +93,16 @@ class How:
 def check(how: How) -> None:
     """Raises BadInput for what cannot be done, before anything is."""
     if how.channel != How.channel:
-        from tadlib.channel import Channel  # here: it takes torch
+        from tadlib.channel import Channel  # here: they take torch
+        from tadlib.tool.refine import made_for
 
-        if Channel.parse(how.channel).cycles > 1:
-            raise BadInput(f"--for {how.channel}: cycles are no channel that a picture is made for")
+        met = made_for(Channel.parse(how.channel))
+        if not how.refine and not met.stages[-1].kind.startswith("jpeg"):  # of a JPEG it says which
+            raise BadInput(f"--for {how.channel} does nothing without --refine")
     if how.refine < 0 or not (how.likeness is None or 0 <= how.likeness < math.inf):
         raise BadInput("--refine and --likeness have to be numbers from 0 on")
+    if how.likeness is not None and not how.refine:
+        raise BadInput("--likeness does nothing without --refine")
 
 
 def downscale_file(codec: Codec, source: Path, target: Path, how: How = How()) -> list[str]:
@@ -109,7 +114,7 @@ def downscale_file(codec: Codec, source: Path, target: Path, how: How = How()) -
     codes = codec.downscale(image, how.refine, how.likeness, how.channel)
     origin = Origin(codec.name, codec.scale, image.shape[:2], weights=codec.weights)
     if target.suffix.lower() in JPEG:
-        write_jpeg(target, codes, how.channel, origin)
+        write_jpeg(target, codes, how.channel, origin, **beside(info, how.location))
     else:
         write_png(target, codes, origin.chunk(), **beside(info, how.location))
     return several(source, info)
@@ -120,8 +125,10 @@ def several(source: Path, info: dict) -> list[str]:
     return [f"{source}: holds {count} pictures; the first is taken"] if count > 1 else []
 
 
-def write_jpeg(target: Path, codes: Array, channel: str, origin: Origin) -> None:
-    """The JPEG file that a channel ("jpeg:90") says, with the origin as its comment. Raises BadInput."""
+def write_jpeg(target: Path, codes: Array, channel: str, origin: Origin, **more: Any) -> None:
+    """The JPEG file that a channel ("jpeg:90") says, with the origin as its comment; `more` is what Pillow writes
+    beside the pixels: exif, dpi. Raises BadInput.
+    """
     from tadlib.channel import KINDS, Channel
     from tadlib.pixels import from_array
 
@@ -129,7 +136,7 @@ def write_jpeg(target: Path, codes: Array, channel: str, origin: Origin) -> None
     write = KINDS[kind].file
     assert write is not None  # pairs() has seen to it
     with replacing(target) as temporary:
-        temporary.write_bytes(write(from_array(codes), value, comment=origin.chunk()[CHUNK]))
+        temporary.write_bytes(write(from_array(codes), value, comment=origin.chunk()[CHUNK], **more))
 
 
 def upscale_file(codec_for: CodecFor, source: Path, target: Path) -> list[str]:
@@ -214,7 +221,7 @@ def inside(source: Path, target: Path, suffixes: Collection[str] = PICTURES) -> 
     """The pictures of a folder and of those in it, in natural order; not what is hidden, nor what is in `target`."""
     found = (f for f in source.rglob("*") if f.suffix.lower() in suffixes
              and not any(part.startswith(".") for part in f.relative_to(source).parts)
-             and target.absolute() not in f.absolute().parents and not f.is_dir())
+             and target.resolve() not in f.resolve().parents and not f.is_dir())
     return sorted(found, key=natural)
 
 

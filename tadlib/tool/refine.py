@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tadlib import machine
-from tadlib.channel import Channel
+from tadlib.channel import KINDS, Channel
 from tadlib.errors import BadInput
 from tadlib.networks import TAD
 from tadlib.pixels import with_neighbours
@@ -23,10 +23,11 @@ def refine(net: TAD, hr: Tensor, slr: Tensor, guide: Tensor, scale: int, steps: 
 
     hr: uint8 (B, 3, h*scale, w*scale); guide: X_GD (B, C, h, w). Where the decoder sees several frames the batch is a
     clip, and all of its frames are moved together. A channel with noise is drawn anew at each step from `seed`. Without
-    `settle` the code is rounded all at once, for comparison. Raises BadInput where the decoder takes no gradient, and
-    for steps or likeness below zero.
+    `settle` the code is rounded all at once, for comparison. Raises BadInput where the decoder takes no gradient, for a
+    channel that no small image is made for, and for steps or likeness below zero.
     """
     check(net)
+    made_for(channel)
     learning = [p for p in net.parameters() if p.requires_grad]
     try:
         for parameter in learning:
@@ -43,6 +44,16 @@ def check(net: TAD) -> None:
     """Raises BadInput where the decoder takes no gradient."""
     if not net.head.refinable:
         raise BadInput(f"{net.spec.name}: its decoder passes no gradient back to the small image")
+
+
+def made_for(channel: Channel) -> Channel:
+    """The channel itself, where the large image that is wanted stays what it was: only then can a small one be made for
+    it. Raises BadInput for cycles (they take a network), and for stages that edit or move the picture.
+    """
+    others = [stage.kind for stage in channel.stages if KINDS[stage.kind].edits or KINDS[stage.kind].moves]
+    if channel.cycles > 1 or others:
+        raise BadInput(f"{channel}: {(others or ['cycles'])[0]} is no channel that a small image is made for")
+    return channel
 
 
 def precision(scale: int, device: torch.device) -> str:

@@ -21,7 +21,7 @@ from tadlib.tool.claim import new_folder
 from tadlib.tool.codec import Codec
 from tadlib.tool.colours import to_srgb
 from tadlib.tool.films import CONTAINERS, FOLDER_RATE, Shown, decoded, opened, rate_of, video_file
-from tadlib.tool.pictures import CodecFor, How, Origin, check_folder, chosen, inside, received, result_size
+from tadlib.tool.pictures import PICTURES, CodecFor, How, Origin, check_folder, chosen, inside, received, result_size
 from tadlib.tool.progress import watched
 from tadlib.tool.sound import NAME, Sound, believed, put_beside
 
@@ -257,19 +257,37 @@ def clips(source: Path, target: Path, recursive: bool = False) -> list[tuple[Pat
         return []
     check_folder(source, target)
     found = [file for file in inside(source, target, VIDEO_SUFFIXES) if recursive or file.parent == source]
-    count = Counter(file.with_suffix("") for file in found)
-    if twice := [file.name for file in found if count[file.with_suffix("")] > 1]:
+    folders = [target / file.relative_to(source).parent / _as_folder(file.stem) for file in found]
+    count = Counter(folders)
+    if twice := [file.name for file, folder in zip(found, folders, strict=True) if count[folder] > 1]:
         raise BadInput(f"{source}: {' and '.join(twice)} would become one folder; rename one")
-    return [(file, target / file.relative_to(source).with_suffix("")) for file in found]
+    return list(zip(found, folders, strict=True))
 
 
-def clips_back(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """A folder's folders of frames, if it holds no picture itself, each with its video file. Raises BadInput."""
+def _as_folder(stem: str) -> str:
+    """The name of a film's folder of frames: not one that a film or a picture has ("x.mp4.mov" -> "x_mp4")."""
+    name = Path(stem)
+    return f"{name.stem}_{name.suffix[1:]}" if name.suffix.lower() in {*VIDEO_SUFFIXES, *PICTURES} else stem
+
+
+def clips_back(source: Path, target: Path, fps: Fraction | None = None) -> list[tuple[Path, Path]]:
+    """A folder's folders of a film's frames, if it holds no picture itself, each with its video file. The frames say
+    their rate, or it is given: other pictures make no film. Raises BadInput.
+    """
     if not source.is_dir() or picture_files(source):
         return []
     check_folder(source, target)
     found = (folder for folder in source.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    return [(f, target / f"{f.name}.mp4") for f in sorted(found, key=natural) if picture_files(f)]
+    return [(f, target / f"{f.name}.mp4") for f in sorted(found, key=natural) if picture_files(f) and (fps or _rate(f))]
+
+
+def _rate(folder: Path) -> str | None:
+    """The frames a second that a folder's first picture says it is one of; None without, and where it is broken."""
+    try:
+        origin = first_origin(folder)
+    except BadInput:
+        return None
+    return origin.rate if origin else None
 
 
 def _watched(frames: Iterator[Array], source: Path) -> Iterator[Array]:

@@ -226,6 +226,12 @@ def test_date_camera_and_resolution_go_down_and_up_and_the_place_only_if_asked(t
                 assert dict(found.get_ifd(0x8769)) == {36867: "2026:11:24 10:00:00"}
                 assert bool(found.get_ifd(0x8825)) == bool(more) and 305 not in found
                 assert [round(n) for n in opened.info["dpi"]] == [300, 300]
+    to_jpeg = ["downscale", str(tmp_path / "p.jpg"), str(tmp_path / "s.jpg"), "--model", "bicubic", "--for", "jpeg:90"]
+    assert main([*to_jpeg, "--keep-location"]) == 0
+    with Image.open(tmp_path / "s.jpg") as opened:
+        found = opened.getexif()
+        assert found[272] == "Camera 7" and found.get_ifd(0x8825)
+        assert [round(n) for n in opened.info["dpi"]] == [300, 300]
 
 
 # ---- folders
@@ -253,6 +259,31 @@ def test_a_folder_is_flat_unless_asked_and_what_is_left_out_is_named(folder, tmp
     (folder / "a.png").unlink()
     assert main([*run[:2], str(tmp_path / "none"), *run[3:]]) == 2
     assert "holds no picture (1 .cr2, 2 .heic, 2 folders" in capsys.readouterr().err
+
+
+def test_results_are_no_input_where_a_path_goes_round(folder, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(folder)
+    for source, target in ((tmp_path / "link", folder / "out"), (folder, folder / "sub" / ".." / "out")):
+        for _ in range(2):
+            assert main(["downscale", str(source), str(target), "--model", "bicubic", "--recursive"]) == 0
+            assert capsys.readouterr().out.startswith("3 of 3 images written")
+
+
+@pytest.mark.parametrize("name", ["pictures", "icc_profile", "transparency", "exif"])
+def test_a_text_chunk_is_not_what_its_name_says(folder, tmp_path, capsys, name):
+    text = name.encode() + b"\0a word"
+    chunk = struct.pack(">I", len(text)) + b"tEXt" + text + struct.pack(">I", zlib.crc32(b"tEXt" + text))
+    data = (folder / "a.png").read_bytes()
+    for at in (33, len(data) - 12):  # behind the header, and behind the pixels
+        (folder / "a.png").write_bytes(data[:at] + chunk + data[at:])
+        assert main(["downscale", str(folder), str(tmp_path / "out"), "--model", "bicubic"]) == 0
+        assert capsys.readouterr().out.startswith("1 of 1 images written")
+
+
+def test_a_number_of_jobs_is_a_number(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["downscale", "in", "out", "--jobs", "0"])
+    assert "--jobs: a whole number from 1 on" in capsys.readouterr().err
 
 
 # ---- no memory, signals, signs of life, rests

@@ -75,6 +75,26 @@ def test_a_folder_without_a_picture_that_can_be_scored_is_one_line(write_set, ph
         assert line in told and told.count("\n") == 1 and printed == ""
 
 
+def test_a_picture_that_leaves_through_the_channel_stops_none_of_the_others(write_set, photo, capsys):
+    own = write_set("own", {"good": photo, "narrow": photo[:, :, :24]})
+    assert main(["evaluate", "--model", "bicubic", "--set", own, "--channel", "shift:6", "--json"]) == 2
+    printed, told = capsys.readouterr()
+    assert {row["image"] for row in json.loads(printed)["images"]} == {"good"}
+    assert told == "tadlib: narrow: its small image is only 6 pixels wide, nothing of it is left by shift:6\n"
+
+
+def test_a_picture_without_an_error_is_a_number_in_json(write_set, photo, capsys):
+    assert main(["evaluate", "--model", "bicubic", "--set", write_set("own", {"one": photo}), "--json"]) == 0
+    rows = [row for row in json.loads(capsys.readouterr().out)["images"] if row["kind"] == "SLR"]
+    assert [row["psnr_rgb"] for row in rows] == [100]
+
+
+def test_it_computes_where_the_others_do(monkeypatch, capsys):
+    monkeypatch.setenv("TAD_DEVICE", "meta:9nonsense")
+    assert main(["evaluate", "--model", "bicubic", "--set", "SampleCrop"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_of_a_clip_no_frame_may_be_missing(write_set, photo, capsys):
     clip = write_set("clip", {f"{n}": photo for n in range(3)})
     Path(clip, "1.png").write_text("no picture")

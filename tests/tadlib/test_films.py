@@ -269,3 +269,20 @@ def test_a_folder_of_films_goes_down_and_up(tmp_path, capsys):
     assert printed == f"2 of 3 clips written to {tmp_path / 'small'}\n" and error.count("\n") == 1 and "c.mp4" in error
     assert main(["upscale", str(tmp_path / "small"), str(tmp_path / "big")]) == 0
     assert {f.name: len(list(frames(f))) for f in (tmp_path / "big").iterdir()} == {"a.mp4": 3, "b.mp4": 2}
+
+
+def test_folders_of_pictures_are_no_films(tmp_path, capsys):
+    write_png(tmp_path / "in" / "holiday" / "a.png", CLIP[0])
+    assert main(["downscale", str(tmp_path / "in"), str(tmp_path / "small"), "--model", "bicubic", "--recursive"]) == 0
+    up = ["upscale", str(tmp_path / "small"), str(tmp_path / "big"), "--model", "bicubic"]
+    assert main(up) == 2 and "holds no picture (1 folders (see --recursive))" in capsys.readouterr().err
+    assert not (tmp_path / "big").exists()
+    assert main([*up, "--fps", "10"]) == 0 and (tmp_path / "big" / "holiday.mp4").exists()
+
+
+def test_a_film_s_folder_is_not_named_as_a_film(tmp_path):
+    (tmp_path / "in").mkdir()
+    film(tmp_path / "in" / "a.mp4.mov", CLIP[:2])
+    film(tmp_path / "in" / "b.png.mkv", CLIP[:2])
+    assert main(["downscale", str(tmp_path / "in"), str(tmp_path / "small"), "--model", "bicubic"]) == 0
+    assert {f.name for f in (tmp_path / "small").iterdir()} == {"a_mp4", "b_png"}

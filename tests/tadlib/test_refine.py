@@ -153,6 +153,9 @@ def test_what_cannot_be_refined_is_told(net, photo):
     hr, slr, guide = begun(net, photo[:, :32, :32])
     with pytest.raises(BadInput, match="below zero"):
         refine.refine(net, hr, slr, guide, 4, -1)
+    for channel in ("shift:1", "gamma:1.1", "cycles:2+jpeg:90"):  # another large image would be wanted
+        with pytest.raises(BadInput, match="is no channel that a small image is made for"):
+            refine.refine(net, hr, slr, guide, 4, 1, channel=Channel.parse(channel))
     bins = models.find("cic_color").network()
     hr, slr, guide = begun(bins, photo[:, :32, :32], 1, "y")
     with pytest.raises(BadInput, match="no gradient"):
@@ -183,7 +186,10 @@ def test_a_jpeg_that_was_made_for_says_what_made_it(tmp_path, photo):
 
 @pytest.mark.parametrize("options, word", [
     (["--refine", "-1"], "--refine"), (["--likeness", "-1"], "--likeness"), (["--likeness", "nan"], "--likeness"),
-    (["--for", "jpeg:900"], "jpeg:900"), (["--for", "cycles:2"], "cycles"), ([], "--for jpeg:90")])
+    (["--for", "jpeg:900"], "jpeg:900"), (["--for", "cycles:2"], "cycles"), ([], "--for jpeg:90"),
+    (["--refine", "1", "--for", "shift:1"], "shift is no channel"),
+    (["--refine", "1", "--for", "jpeg:90+gamma:1.1"], "gamma is no channel"),
+    (["--for", "noise:0.1"], "nothing without --refine"), (["--likeness", "1"], "nothing without --refine")])
 def test_impossible_wishes_are_one_line(tmp_path, photo, capsys, options, word):
     source = tmp_path / "in.png"
     write_png(source, to_array(photo))

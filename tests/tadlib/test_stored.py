@@ -114,6 +114,18 @@ def test_a_model_is_looked_for_in_the_named_folder_first_then_among_the_results(
     assert models.names() == ["tiny"]
 
 
+def test_a_model_in_a_folder_of_another_name_is_called_what_its_record_says(leave, monkeypatch, tmp_path):
+    mine = leave(replace(TINY, profile=settings.TOOL_PROFILE)).folder
+    monkeypatch.setenv("TAD_MODELS", str(tmp_path / "models"))
+    for place in ("models/weights", "models/my-net", "models"):
+        shutil.copytree(mine, tmp_path / place, dirs_exist_ok=True)
+        assert models.find("tiny").folder == tmp_path / place and models.names() == ["tiny"]
+        record = json.loads((tmp_path / place / "record.json").read_text())
+        (tmp_path / place / "record.json").write_text(json.dumps(record | {"name": "no\nname"}))
+        assert models.find("tiny").folder == mine  # what it says is no name
+        shutil.rmtree(tmp_path / place)
+
+
 def test_a_model_without_weights_is_none_but_a_baseline_needs_none(leave, monkeypatch):
     run = replace(TINY, profile=settings.TOOL_PROFILE)
     (leave(run).folder / "weights.safetensors").unlink()

@@ -73,6 +73,14 @@ def test_which_codes_settle():
     assert not Plan("robust", channel="jpeg:90").settles(30)
 
 
+def test_what_would_be_measured_against_the_wrong_picture_is_refused():
+    for channel in ("cycles:5", "gamma:1.3", "shift:1"):
+        with pytest.raises(BadInput, match="is no channel that a small image is made for"):
+            refinement.measure(Plan("tool_x4", steps=(0,), met=(channel,)))
+    with pytest.raises(BadInput, match="joint_x4: its decoder looks at several frames"):
+        refinement.measure(Plan("joint_x4", steps=(0,)))
+
+
 def test_beside_what_others_print(store, own_results):
     found = [{"set": name, "image": "a"} for name in FOUR]
     store("tool_x4", found)

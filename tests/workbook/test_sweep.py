@@ -93,6 +93,16 @@ def test_what_is_trained_and_scored_is_not_planned_again():
     assert main(["sweep", "bicubic", "--profile", "smoke"]) == 0
 
 
+def test_what_is_scored_in_part_is_planned_again():
+    assert sweep(plan(["aetad_direct4"], [], "smoke"), Here(), "smoke") == 0
+    assert plan(["aetad_direct4"], [], "smoke") == []
+    path = folder(*runs("aetad_direct4")) / "scores.csv"
+    path.write_text(path.read_text().replace(",SampleCrop,", ",Elsewhere,"))
+    assert [run.name for run in plan(["aetad_direct4"], [], "smoke")] == ["aetad_direct4"]
+    assert sweep(plan(["aetad_direct4"], [], "smoke"), Here(), "smoke") == 0
+    assert plan(["aetad_direct4"], [], "smoke") == []
+
+
 def test_what_cannot_be_planned_is_one_line(capsys):
     for options, reason in ((["nonesuch"], "no run 'nonesuch'"), (["--notebook", "99"], "--notebook 99: no notebook"),
                             (["aetad", "--minutes", "0"], "--minutes has to be above 0"),
