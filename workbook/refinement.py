@@ -52,7 +52,7 @@ class Plan:
     likeness: float | None = None
     scale: int | None = None
     first: int | None = None
-    settle: bool = True  # False: the code is rounded all at once, for comparison, or because it would take hours again
+    settle: bool = True  # False: the code is rounded all at once, for comparison
 
     def settles(self, steps: int) -> bool:
         return self.settle and settles_from(steps) < steps and Channel.parse(self.channel) == PLAIN
@@ -69,7 +69,7 @@ class Plan:
 PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run measures what lacks of it
     Plan("tool_x4", ("Set5", "Set14", HELD_OUT)),
     Plan("tool_x4", PRINTED_CLIPS, (0, 10)),
-    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 30)),
+    Plan("tool_x4", ("BSDS100", "Urban100"), (0, 10, 30)),
     Plan("tool_color", ("Set5",), (0, 3, 5, 10, 30)),
     Plan("tool_color", ("Set14",), (0, 10, 30)),
     Plan("tool_x2", ("Set5", "Set14"), (0, 3, 10, 30)),
@@ -77,8 +77,8 @@ PLANS = (  # what notebook 08 shows; `python -m workbook refine` without a run m
     *(Plan(name, (HELD_OUT,), (30,), settle=False) for name in ("tool_x4", "tool_x2", "tool_color")),
     *(Plan(name, ("BSDS100", "Urban100"), (0, 10), first=20) for name in ("tool_x2", "tool_color")),
     Plan("aetad", steps=(0, 3, 10)),
-    Plan("no_tad", steps=(0, 10, 30), likeness=0.3, settle=False),
-    Plan("no_tad", ("Set14",), (0, 30), likeness=0.3, settle=False),
+    Plan("no_tad", steps=(0, 10, 30), likeness=0.3),
+    Plan("no_tad", ("Set14",), (0, 30), likeness=0.3),
     *(Plan("tool_x4", steps=(3, 10), likeness=weight) for weight in (0.0, 0.1, 0.3, 1.0, 3.0)),
     Plan("tool_x4", steps=(0, 10), met=ACCIDENTS),
     Plan("robust", steps=(0, 10), met=ACCIDENTS),

@@ -77,7 +77,7 @@ def _small_images(profile: str, report: str) -> str:
     return ("**Beyond the report,** after ideas of others, under the same protocol: a net trained through noise, JPEG "
             f"and resizing ([Yang et al., 2023]({report}#References)) is {worth.min():.1f} to {worth.max():.1f} dB "
             f"ahead of the tool net after JPEG 90 (RGB, Set5 and Set14), for {cost.max():.1f} dB at most "
-            "where nothing happens; and ten gradient steps on the small image "
+            "there where nothing happens; and ten gradient steps on the small image "
             f"([Xu et al., 2023]({report}#References)), which stays as ordinary, bring "
             f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). With thirty they exceed what IRN "
             f"([Xiao et al., 2020]({report}#References)), not refined, prints (Y): {above}.")

@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) < 10**6):
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise argparse.ArgumentTypeError("a whole number from 1 on")
     return int(text)
 
@@ -117,7 +117,7 @@ def _downscale(options: argparse.Namespace) -> int:
         print(f"{count} frames written to {options.output}")
         code = 0
     else:
-        code = jobs.each(options, work, jpeg=how.channel.startswith("jpeg") and "+" not in how.channel)
+        code = jobs.each(options, work, jpeg=how.is_jpeg)
     for note in work.notes:
         tell(note)
     return code

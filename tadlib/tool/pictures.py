@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -89,15 +90,20 @@ class How:
     channel: str = "8bit"
     location: bool = False  # whether it says where the picture was taken
 
+    @property
+    def is_jpeg(self) -> bool:
+        """Whether what it will meet is a JPEG file and nothing else: then a single target may be that file."""
+        return self.channel.startswith("jpeg") and "+" not in self.channel
 
-def check(how: How) -> None:
-    """Raises BadInput for what cannot be done, before anything is."""
+
+def check(how: How, target: Path) -> None:
+    """Raises BadInput for what cannot be done, or would do nothing, before anything is."""
     if how.channel != How.channel:
         from tadlib.channel import Channel  # here: they take torch
         from tadlib.tool.refine import made_for
 
-        met = made_for(Channel.parse(how.channel))
-        if not how.refine and not met.stages[-1].kind.startswith("jpeg"):  # of a JPEG it says which
+        made_for(Channel.parse(how.channel))
+        if not (how.refine or how.channel == "png" or (how.is_jpeg and target.suffix.lower() in JPEG)):
             raise BadInput(f"--for {how.channel} does nothing without --refine")
     if how.refine < 0 or not (how.likeness is None or 0 <= how.likeness < math.inf):
         raise BadInput("--refine and --likeness have to be numbers from 0 on")
@@ -219,9 +225,10 @@ def check_folder(source: Path, target: Path) -> None:
 
 def inside(source: Path, target: Path, suffixes: Collection[str] = PICTURES) -> list[Path]:
     """The pictures of a folder and of those in it, in natural order; not what is hidden, nor what is in `target`."""
+    there = Path(os.path.realpath(target))  # not resolve(), which fails on links in a circle
     found = (f for f in source.rglob("*") if f.suffix.lower() in suffixes
              and not any(part.startswith(".") for part in f.relative_to(source).parts)
-             and target.resolve() not in f.resolve().parents and not f.is_dir())
+             and there not in Path(os.path.realpath(f)).parents and not f.is_dir())
     return sorted(found, key=natural)
 
 
@@ -231,9 +238,12 @@ def left_out(source: Path, target: Path | None, recursive: bool) -> str:
     The results' folder is not counted, nor what is hidden.
     """
     others: Counter[str] = Counter()
+    there = target and Path(os.path.realpath(target))
     for file in source.rglob("*") if recursive else source.iterdir():
-        if file.suffix.lower() in PICTURES or target in (file, *file.parents) or any(
-                part.startswith(".") for part in file.relative_to(source).parts):
+        if file.suffix.lower() in PICTURES or any(part.startswith(".") for part in file.relative_to(source).parts):
+            continue
+        real = Path(os.path.realpath(file))
+        if there in (real, *real.parents):
             continue
         if file.is_dir():
             others["folders (see --recursive)"] += not recursive

@@ -271,18 +271,19 @@ def _as_folder(stem: str) -> str:
 
 
 def clips_back(source: Path, target: Path, fps: Fraction | None = None) -> list[tuple[Path, Path]]:
-    """A folder's folders of a film's frames, if it holds no picture itself, each with its video file. The frames say
-    their rate, or it is given: other pictures make no film. Raises BadInput.
+    """A folder's folders of frames, if it holds no picture itself, each with its video file: where frames of one say
+    their rate, or it is given. Other folders of pictures are no films. Raises BadInput.
     """
     if not source.is_dir() or picture_files(source):
         return []
     check_folder(source, target)
     found = (folder for folder in source.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    return [(f, target / f"{f.name}.mp4") for f in sorted(found, key=natural) if picture_files(f) and (fps or _rate(f))]
+    films = [(f, target / f"{f.name}.mp4") for f in sorted(found, key=natural) if picture_files(f)]
+    return films if fps or any(_rate(f) for f, _ in films) else []
 
 
 def _rate(folder: Path) -> str | None:
-    """The frames a second that a folder's first picture says it is one of; None without, and where it is broken."""
+    """The frames a second that a folder's first picture says; None where it says none, or is broken."""
     try:
         origin = first_origin(folder)
     except BadInput:

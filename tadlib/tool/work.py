@@ -19,7 +19,7 @@ class Down:
     def __init__(self, options: argparse.Namespace):
         self.options, self.notes = options, dict[str, None]()
         self.how = How(options.refine, options.likeness, options.channel, options.keep_location)
-        check(self.how)
+        check(self.how, options.output)
         self.codec = Codec.find(options.model, options.scale, task=options.task, backend=options.backend)
         if self.how.refine:
             self.codec.backend.check(self.how.channel)

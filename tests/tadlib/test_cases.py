@@ -261,6 +261,13 @@ def test_a_folder_is_flat_unless_asked_and_what_is_left_out_is_named(folder, tmp
     assert "holds no picture (1 .cr2, 2 .heic, 2 folders" in capsys.readouterr().err
 
 
+def test_links_in_a_circle_are_a_line(folder, tmp_path, capsys):
+    (folder / "b.png").symlink_to(folder / "b.png")
+    assert main(["downscale", str(folder), str(tmp_path / "out"), "--model", "bicubic", "--recursive"]) == 2
+    printed, told = capsys.readouterr()
+    assert printed.startswith("3 of 4 images written") and told.startswith(f"tadlib: {folder}/b.png: ")
+
+
 def test_results_are_no_input_where_a_path_goes_round(folder, tmp_path, capsys):
     (tmp_path / "link").symlink_to(folder)
     for source, target in ((tmp_path / "link", folder / "out"), (folder, folder / "sub" / ".." / "out")):

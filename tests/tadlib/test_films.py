@@ -280,6 +280,17 @@ def test_folders_of_pictures_are_no_films(tmp_path, capsys):
     assert main([*up, "--fps", "10"]) == 0 and (tmp_path / "big" / "holiday.mp4").exists()
 
 
+def test_beside_a_film_a_broken_folder_is_told(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    film(tmp_path / "in" / "a.mp4", CLIP[:2])
+    assert main(["downscale", str(tmp_path / "in"), str(tmp_path / "small"), "--model", "bicubic"]) == 0
+    (tmp_path / "small" / "b").mkdir()
+    (tmp_path / "small" / "b" / "0.png").write_bytes(b"broken")
+    assert main(["upscale", str(tmp_path / "small"), str(tmp_path / "big")]) == 2
+    printed, told = capsys.readouterr()
+    assert "1 of 2 clips written" in printed and "b/0.png: cannot be read" in told
+
+
 def test_a_film_s_folder_is_not_named_as_a_film(tmp_path):
     (tmp_path / "in").mkdir()
     film(tmp_path / "in" / "a.mp4.mov", CLIP[:2])

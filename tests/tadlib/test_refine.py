@@ -189,7 +189,8 @@ def test_a_jpeg_that_was_made_for_says_what_made_it(tmp_path, photo):
     (["--for", "jpeg:900"], "jpeg:900"), (["--for", "cycles:2"], "cycles"), ([], "--for jpeg:90"),
     (["--refine", "1", "--for", "shift:1"], "shift is no channel"),
     (["--refine", "1", "--for", "jpeg:90+gamma:1.1"], "gamma is no channel"),
-    (["--for", "noise:0.1"], "nothing without --refine"), (["--likeness", "1"], "nothing without --refine")])
+    *((["--for", channel], "nothing without --refine") for channel in ("noise:0.1", "noise:0.1+jpeg:9")),
+    (["--likeness", "1"], "nothing without --refine")])
 def test_impossible_wishes_are_one_line(tmp_path, photo, capsys, options, word):
     source = tmp_path / "in.png"
     write_png(source, to_array(photo))
