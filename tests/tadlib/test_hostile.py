@@ -347,7 +347,7 @@ BAD = {  # command -> how the one line begins, after "tadlib: "
     "evaluate --model bicubic --set SampleCrop --channel noise:much": "channel stage 'noise:much': ",
     "evaluate --model bicubic --set SampleCrop --channel noise:nan": "channel stage 'noise:nan': ",
     "evaluate --model bicubic --set SampleCrop --channel noise:-1": "channel stage 'noise:-1': ",
-    "evaluate --model bicubic --set SampleCrop --channel shift:9999": "astronaut: its small image is only ",
+    "evaluate --model bicubic --set SampleCrop --channel shift:9999": "chelsea: its small image is only 32 pixels ",
     "evaluate --model bicubic --set SampleCrop --channel cycles:0": "channel stage 'cycles:0': ",
     "evaluate --model joint_x4 --set Sample": "joint_x4 looks at 3 frames of a clip, and these images are of several ",
     "evaluate --model bicubic --set SampleCrop --channel resize:inf": "channel stage 'resize:inf': ",
