@@ -1,4 +1,8 @@
-"""What others reach at making a picture small and large again, as they say, and our tool nets beside them."""
+"""What others reach at making a picture small and large again, as they say, and our tool nets beside them.
+
+All PSNR here is without a border of as many pixels as the scale, as IRN's code measures (its codes/test.py); CAR's and
+that of the clips is quoted beside it as if it were.
+"""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -48,7 +52,7 @@ def _ours(name: str, scale: int, profile: str) -> dict[str, str]:
             "parameters": f"{trained.record['params'] / 1e6:.2f} M",
             "multiply-adds / HR pixel": f"{down / 1e3:.0f} k + {up / 1e3:.0f} k",
             "s / MP": f"{speed['down s/MP']:.2f} + {speed['up s/MP']:.2f}",
-            **{s: f"{found.psnr_y['SHRT', s]:.2f} / {found.psnr_rgb['SHRT', s]:.2f}" for s in FOUR
+            **{s: f"{found.psnr_y_crop['SHRT', s]:.2f} / {found.psnr_rgb_crop['SHRT', s]:.2f}" for s in FOUR
                if ("SHRT", s) in found.index},
             "likeness, dB": f"{found.psnr_rgb['SLR', sets[0]]:.1f}",
             REFINED: _refined(name, profile)}
@@ -66,7 +70,7 @@ def _of(name: str, profile: str, places: Iterable[str]) -> pd.DataFrame:
 
 def _refined(name: str, profile: str) -> str:
     rows = _of(name, profile, FOUR)
-    wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y").reindex(FOUR)
+    wide = rows[rows["steps"].isin(STEPS)].pivot(index="set", columns="steps", values="psnr_y_crop").reindex(FOUR)
     found = {place: " / ".join("-" if pd.isna(value) else f"{value:.2f}" for value in row)
              for place, row in wide.reindex(columns=STEPS).iterrows() if not row.isna().all()}
     at_once = set(rows.loc[(rows["steps"] == max(STEPS)) & ~rows["settled"], "set"])  # measured before codes settled
@@ -92,7 +96,7 @@ def beside_irn(name: str, profile: str = "cpu") -> pd.DataFrame:
     for place, printed in theirs.items():
         one = rows[rows["set"] == place].set_index("steps").sort_index()
         if len(one):
-            ours = {f"{n} steps" if n else "not refined": one["psnr_y"].get(n, float("nan")) for n in (0, *STEPS)}
+            ours = {f"{n} steps" if n else "not refined": one["psnr_y_crop"].get(n, float("nan")) for n in (0, *STEPS)}
             lines.append({"": place, "images": int(one["images"].max()), "IRN, quoted": printed, **ours,
                           "likeness": one["slr_rgb"].iloc[-1],
                           "rounded": "as it settled" if one["settled"].iloc[-1] else "at once"})

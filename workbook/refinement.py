@@ -210,7 +210,8 @@ def means(profile: str = "cpu") -> pd.DataFrame:
         before = plain[column].reindex(pd.MultiIndex.from_frame(rows[same])).to_numpy()
         rows[f"gain_{column[5:]}"] = rows[column] - before
     by = rows.groupby(["model", *KEYS[1:3], *KEYS[4:]], sort=False)
-    measures = ["psnr_rgb", "psnr_y", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits", "gain_rgb", "gain_y"]
+    measures = ["psnr_rgb", "psnr_y", "psnr_y_crop", "ssim_y", "slr_rgb", "slr_y", "lr_bytes", "bits", "gain_rgb",
+                "gain_y"]
     table = by[measures].mean().join(by.size().rename("images")).reset_index()
     return table.assign(of=[_size(row.model, row.set, row.images, profile) for row in table.itertuples()])
 

@@ -74,13 +74,13 @@ def _small_images(profile: str, report: str) -> str:
     refined = refinement.at_equal_likeness(refinement.means(profile))
     steps = refined.query("model == 'tool_x4' and set == 'Set5' and channel == '8bit'").set_index("steps")["psnr_rgb"]
     above = "; ".join(_above_irn(name, profile) for name in ("tool_x4", "tool_x2"))
-    return ("**Beyond the report,** after ideas of others, under the same protocol: a net trained through noise, JPEG "
+    return ("**Beyond the report,** after others' ideas, under the same protocol: a net trained through noise, JPEG "
             f"and resizing ([Yang et al., 2023]({report}#References)) is {worth.min():.1f} to {worth.max():.1f} dB "
-            f"ahead of the tool net after JPEG 90 (RGB, Set5 and Set14), for {cost.max():.1f} dB at most "
-            "there where nothing happens; and ten gradient steps on the small image "
+            f"ahead of the tool net after JPEG 90 and {cost.max():.1f} dB at most behind where nothing happens "
+            "(RGB, Set5 and Set14); and ten gradient steps on the small image "
             f"([Xu et al., 2023]({report}#References)), which stays as ordinary, bring "
             f"{steps[10] - steps[0]:.1f} dB more (RGB, Set5). With thirty they exceed what IRN "
-            f"([Xiao et al., 2020]({report}#References)), not refined, prints (Y): {above}.")
+            f"([Xiao et al., 2020]({report}#References)), not refined, prints (Y, cropped as there): {above}.")
 
 
 def _above_irn(name: str, profile: str) -> str:
@@ -91,7 +91,8 @@ def _above_irn(name: str, profile: str) -> str:
         raise BadInput(f"the summary was written for a {name} that, refined, is above what IRN prints")
     theirs = quoted()["rescaling_y"][f"IRN, x{studies.named(name, profile).scale}"]["params"]
     share = build(name).parameters_count / theirs
-    return f"`{name}` by {lead.min():.2f} to {lead.max():.2f} dB ({len(lead)} sets, {100 * share:.0f} % of its size)"
+    least = f"{lead.min():.3f}" if lead.min() < 0.01 else f"{lead.min():.2f}"
+    return f"`{name}` by {least} to {lead.max():.2f} dB ({len(lead)} sets, {100 * share:.0f} % of its size)"
 
 
 def trainings(profile: str = "cpu") -> pd.DataFrame:

@@ -18,8 +18,9 @@ def rows(own_results, *found: dict) -> None:
     """refined.csv with these rows, each by what it differs in from one of tool_x4."""
     now = stored.folder(studies.named("tool_x4")).name
     plain = {"run": now, "scale": 4, "set": "Set14", "image": "a", "channel": "8bit", "met": "8bit", "steps": 0,
-             "likeness": EQUAL, "settled": False, "psnr_rgb": 30.0, "psnr_y": 32.0, "ssim_y": 0.9, "slr_rgb": 36.0,
-             "slr_y": 40.0, "lr_bytes": 100, "model": "tool_x4", "pixels": 1600, "seconds": 0.0}
+             "likeness": EQUAL, "settled": False, "psnr_rgb": 30.0, "psnr_y": 32.0, "psnr_y_crop": 32.0,
+             "ssim_y": 0.9, "slr_rgb": 36.0, "slr_y": 40.0, "lr_bytes": 100, "model": "tool_x4", "pixels": 1600,
+             "seconds": 0.0}
     path = refinement.path()
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame([plain | one for one in found]).to_csv(path, index=False)
@@ -85,7 +86,7 @@ def test_beside_what_others_print(store, own_results):
     found = [{"set": name, "image": "a"} for name in FOUR]
     store("tool_x4", found)
     printed = peers.irn()
-    rows(own_results, *(one | {"steps": 30, "psnr_y": printed[one["set"]] + gain, "slr_rgb": 35.0}
+    rows(own_results, *(one | {"steps": 30, "psnr_y_crop": printed[one["set"]] + gain, "slr_rgb": 35.0}
                         for one, gain in zip(found, (0.5, 0.25, 1.0, -0.125), strict=True)))
     measured = ours.over_irn("tool_x4", 30, FOUR)("cpu")
     assert measured.value == pytest.approx(-0.125) and measured.low is None
@@ -104,7 +105,7 @@ def test_at_x2_ours_stands_beside_what_is_printed_for_x2(store, own_results):
     store("tool_x2", found)
     printed, now = peers.irn(2), stored.folder(studies.named("tool_x2")).name
     assert set(printed) == set(FOUR) and all(printed[name] > peers.irn()[name] + 6 for name in FOUR)
-    rows(own_results, *(one | {"run": now, "model": "tool_x2", "steps": 30, "psnr_y": printed[one["set"]] + gain}
+    rows(own_results, *(one | {"run": now, "model": "tool_x2", "steps": 30, "psnr_y_crop": printed[one["set"]] + gain}
                         for one, gain in zip(found, (1.0, 0.5), strict=True)))
     assert ours.over_irn("tool_x2", 30, FOUR[:2])("cpu").value == pytest.approx(0.5)
     assert list(peers.beside_irn("tool_x2")["IRN, quoted"]) == [printed["Set5"], printed["Set14"]]
