@@ -208,6 +208,8 @@ def _train(options: argparse.Namespace) -> None:
             if sets.fingerprint(own) != trained.record["data"][own]["fingerprint"]:
                 tell(f"{name}: {own} was changed since (--retrain)", NAME)
         only = [studies.Scoring(tuple(options.score))] if options.score else []
+        if options.score is None and not trained.has_weights:  # git keeps those of few: what is scored is scored
+            continue
         for wanted in studies.scoring(trained.run) if options.score is None else only:
             scores(trained, *wanted)
 

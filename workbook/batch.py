@@ -64,7 +64,7 @@ def _train(runs: list[Run], retrain: bool) -> None:
     """Train (and score) what is missing, after saying how long that will take."""
     plan = list(map(on_this_machine, runs))
     plan = [run for run in plan if (retrain and run.trains) or not is_trained(run)]
-    plan = list(dict.fromkeys(run for wanted in plan for run in (*_missing_starts(wanted), wanted)))
+    plan = list(dict.fromkeys(run for wanted in plan for run in (*_starts(wanted, retrain), wanted)))
     minutes = {run.name: run.steps * seconds_per_step(run) / 60 for run in plan if run.trains}
     if minutes:
         print(f"to train: {len(minutes)} runs, about {sum(minutes.values()):.0f} minutes on this machine")
@@ -74,17 +74,20 @@ def _train(runs: list[Run], retrain: bool) -> None:
     else:
         print("nothing to train: every run is stored")
     for run in plan:
-        fit(run, retrain)
+        fit(run, retrain or (is_trained(run) and not stored.of(run).has_weights))
     for trained in tqdm(list(map(stored.of, runs)), desc="scoring", disable=None, leave=False):
         if trained.has_weights:
             for wanted in studies.scoring(trained.run):
                 scores(trained, *wanted)
 
 
-def _missing_starts(run: Run) -> list[Run]:
-    """What a run starts from and is not trained, in the order in which it has to be."""
-    missing = [s for s in map(on_this_machine, run.start) if not is_trained(s)]
-    return [each for s in missing for each in (*_missing_starts(s), s)]
+def _starts(run: Run, retrain: bool) -> list[Run]:
+    """What has to be trained before a run, in that order: what it starts from and is not here with its weights, which
+    git keeps of few; with `retrain` all that it starts from.
+    """
+    missing = [s for s in map(on_this_machine, run.start)
+               if retrain or not is_trained(s) or not stored.of(s).has_weights]
+    return [each for s in missing for each in (*_starts(s, retrain), s)]
 
 
 def _execute(notebook: Path, out: Path, profile: str) -> str | None:

@@ -54,6 +54,10 @@ class Plan:
     first: int | None = None
     settle: bool = True  # False: the code is rounded all at once, for comparison
 
+    def __post_init__(self) -> None:
+        if any(number is not None and number < 1 for number in (self.first, self.scale)):
+            raise BadInput("--first and --scale have to be 1 at least")
+
     def settles(self, steps: int) -> bool:
         return self.settle and settles_from(steps) < steps and Channel.parse(self.channel) == PLAIN
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from tadlib import stored
 from tadlib.data import sets
 from tadlib.evaluation.protocol import KINDS
 from tadlib.networks import ZOO, spec
 from tadlib.run import PROFILES, Run
 from tadlib.stored import Trained
+from workbook.scores import read
 
 SCORED = ("Sample", *sets.TEST_SETS)
 FILES_OF_HR = tuple(f"{kind}:{q}" for kind in ("jpeg", "webp") for q in (2, 5, 10, 20, 30, 50, 70, 80, 90, 95))
@@ -303,7 +302,7 @@ def clips(profile: str) -> tuple[str, ...]:
 def scored_sets(name: str, profile: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the wanted sets or clips on which a run was scored or can be (none in a smoke run); else the sample."""
     path = trained(name, profile).folder / "scores.csv"
-    scored = set(pd.read_csv(path, usecols=["set"])["set"]) if path.exists() else set()
+    scored = set(read(path)["set"])
     known = clips(profile) if sets.is_clip(wanted[0]) else image_sets(profile)
     return tuple(s for s in wanted if s in known and (s in scored or sets.is_here(s))) or known[:1]
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 
 import json
 
-from workbook import batch, publish
+import pytest
+
+from tadlib import stored
+from tadlib.errors import BadInput
+from tadlib.stored import on_this_machine
+from tadlib.training.fit import fit
+from workbook import batch, publish, studies
 
 KERNEL = {"name": "python3", "display_name": "x", "language": "python"}
 
@@ -46,3 +52,25 @@ def test_publishing_cleans_what_was_executed_and_leaves_what_was_edited_since(tm
     path.write_text(json.dumps(edited))
     assert publish.publish() == [] and json.loads(path.read_text()) == edited  # what was changed since stays
     assert "00_x.ipynb: left as it is" in capsys.readouterr().err
+    path.unlink()
+    executed["cells"][3]["metadata"]["papermill"]["status"] = "pending"  # interrupted before it
+    (tmp_path / "build" / "cpu" / "00_x.ipynb").write_text(json.dumps(executed))
+    assert publish.publish() == [] and not path.exists() and "not executed to its end" in capsys.readouterr().err
+    (tmp_path / "build" / "cpu" / "00_x.ipynb").write_text(json.dumps(executed)[:-9])
+    with pytest.raises(BadInput, match=r"00_x\.ipynb: damaged"):
+        publish.publish()
+
+
+@pytest.mark.parametrize("retrain", [False, True])
+def test_what_a_run_starts_from_is_trained_before_it_where_its_weights_lack(own_results, no_data, monkeypatch, retrain):
+    wanted, between = (on_this_machine(studies.named(name, "smoke")) for name in ("tool_x2", "tool_x2_short"))
+    fit(between)
+    began: list[tuple[str, bool]] = []
+    monkeypatch.setattr(batch, "fit", lambda run, again: began.append((run.name, again)))
+    monkeypatch.setattr(batch, "tqdm", lambda *runs, **how: ())  # nothing is scored
+    batch._train([wanted], retrain)
+    assert began == [(between.name, True)] * retrain + [(wanted.name, retrain)]
+    (stored.folder(between) / "weights.safetensors").unlink()  # as git has it
+    began.clear()
+    batch._train([wanted], retrain)
+    assert began == [(between.name, True), (wanted.name, retrain)]
