@@ -152,7 +152,7 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
     """Refine and store what lacks of a plan. Raises BadInput, MissingData where a set is not here."""
     known = read(profile) if path(profile).exists() else pd.DataFrame(columns=KEYS)
     ways = plan.ways()
-    made_for = Channel.parse(plan.channel)
+    channel = Channel.parse(plan.channel)
     trained = studies.trained(plan.run, profile)
     if trained.run.net.head.frames > 1:
         raise BadInput(f"{plan.run}: its decoder looks at several frames; here single images are refined")
@@ -170,14 +170,14 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
             slr = net.encode(to_float(hr), scale, x_gd)
             rows = []
             for steps in plan.steps:
-                keys = {way: [trained.folder.name, scale, set_name, image, str(made_for), way, steps,
+                keys = {way: [trained.folder.name, scale, set_name, image, str(channel), way, steps,
                               plan.weight, plan.settles(steps)] for way in ways}
                 lacking = {way: key for way, key in keys.items()
                            if not (len(known) and (known[KEYS] == key).all(axis=1).any())}
                 if not lacking:
                     continue
                 start = time.perf_counter()
-                better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, made_for,
+                better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, channel,
                                 settle=plan.settle) if steps else slr
                 seconds = time.perf_counter() - start
                 computed = [precision(scale, slr.device), *["32-true"] * plan.settles(steps)]
