@@ -73,10 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("refine", _refine, "measure what refining the small image gives: results/PROFILE/refined.csv")
     sub.add_argument("runs", nargs="*", metavar="RUN", help="default: all that notebook 08 shows and that lacks")
-    sub.add_argument("--set", nargs="+", default=["Set5"], metavar="SET", help="default: Set5")
-    sub.add_argument("--steps", type=int, nargs="+", default=[0, 3, 5, 10, 30], metavar="N")
-    sub.add_argument("--for", dest="channel", default="8bit", metavar="CHANNEL", help="what the code is made for")
-    sub.add_argument("--met", nargs="+", default=[], metavar="CHANNEL", help="what it meets as well")
+    sub.add_argument("--set", nargs="+", metavar="SET", help="default: Set5")
+    sub.add_argument("--steps", type=int, nargs="+", metavar="N", help="default: 0 3 5 10 30")
+    sub.add_argument("--for", dest="channel", metavar="CHANNEL", help="what the code is made for (default: 8bit)")
+    sub.add_argument("--met", nargs="+", metavar="CHANNEL", help="what it meets as well")
     sub.add_argument("--likeness", type=float, metavar="WEIGHT", help="default: as like as without refinement")
     sub.add_argument("--scale", type=int, metavar="S", help="default: the run's own")
     sub.add_argument("--first", type=int, metavar="N", help="only the first so many images by name")
@@ -140,8 +140,10 @@ def _data(options: argparse.Namespace) -> int | None:
     if options.download:
         return _download(options.download)
     if options.json:
-        print(json.dumps([_known(name, options.fingerprint) for name in sets.registry()], indent=1))
-        return None
+        known = [_known(name, options.fingerprint) for name in sets.registry()]
+        print(json.dumps(known, indent=1))
+        return 2 if any(not entry.get("fingerprint", "none asked") for entry in known) else None
+    broken = False
     print(f"data folder: {settings.data_folder()} (set TAD_DATA to use another)\n")
     for name, entry in sets.registry().items():
         state = "here" if sets.is_here(name) else f"absent ({len(sets.files(name))} of {entry['images']})"
@@ -149,12 +151,25 @@ def _data(options: argparse.Namespace) -> int | None:
         fetched = f" (or --download {name})" if "archives" in entry else ""
         print(f"{'':12} {'licence: ' + entry['licence']}; from {entry['address']}{fetched}")
         if options.fingerprint and sets.is_here(name):
-            found = sets.fingerprint(name)
-            word = ("the same pixels as in the stored runs" if found == entry.get("fingerprint") else
+            found = _fingerprint(name)
+            broken = broken or not found
+            word = ("a picture cannot be read" if not found else
+                    "the same pixels as in the stored runs" if found == entry.get("fingerprint") else
                     "NOT the pixels of the stored runs" if "fingerprint" in entry else
                     "not in tadlib/data/sets.toml yet")
-            print(f"{'':12} {found}: {word}")
-    return None
+            print(f"{'':12} {found or 'none'}: {word}")
+    return 2 if broken else None
+
+
+def _fingerprint(name: str) -> str | None:
+    """That of a set which is here; None where a picture of it is broken, which is told."""
+    from tadlib.data import sets
+
+    try:
+        return sets.fingerprint(name)
+    except BadInput as error:
+        tell(error, NAME)
+        return None
 
 
 def _known(name: str, fingerprint: bool) -> dict[str, object]:
@@ -163,7 +178,7 @@ def _known(name: str, fingerprint: bool) -> dict[str, object]:
 
     said = {"set": name} | {key: value for key, value in sets.registry()[name].items() if key != "fingerprint"}
     said |= {"files": len(sets.files(name)), "here": sets.is_here(name)}
-    return said | ({"fingerprint": sets.fingerprint(name)} if fingerprint and said["here"] else {})
+    return said | ({"fingerprint": _fingerprint(name)} if fingerprint and said["here"] else {})
 
 
 def _download(names: list[str]) -> int:
@@ -244,9 +259,15 @@ def _speed(options: argparse.Namespace) -> None:
 def _refine(options: argparse.Namespace) -> None:
     from workbook import refinement
 
-    runs = [_named(name, options.profile).name for name in options.runs]
-    plans = [refinement.Plan(run, tuple(options.set), tuple(options.steps), options.channel, tuple(options.met),
-                             options.likeness, options.scale, options.first, not options.at_once) for run in runs]
+    wishes = {"sets": tuple(options.set or ()), "steps": tuple(options.steps or ()), "channel": options.channel,
+              "met": tuple(options.met or ()), "likeness": options.likeness, "scale": options.scale,
+              "first": options.first}
+    given = {name: wish for name, wish in wishes.items() if wish not in ((), None)} | (
+        {"settle": False} if options.at_once else {})
+    if given and not options.runs:
+        raise BadInput("without the name of a run what notebook 08 lacks is measured, and it takes no option but "
+                       "--profile")
+    plans = [refinement.Plan(_named(name, options.profile).name, **given) for name in options.runs]
     for plan in plans or refinement.missing(options.profile):
         refinement.measure(plan, options.profile)
     print(refinement.path(options.profile))

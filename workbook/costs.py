@@ -5,10 +5,11 @@ import pandas as pd
 
 from tadlib import settings
 from workbook.markup import markdown
+from workbook.records import read_table
 
 
 def _record(name: str, profile: str) -> pd.DataFrame:
-    return pd.read_csv(settings.results(profile) / f"{name}.csv")
+    return read_table(settings.results(profile) / f"{name}.csv")
 
 
 def _where(rows: pd.DataFrame) -> str:

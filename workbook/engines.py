@@ -22,12 +22,13 @@ from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.files import replacing
 from tadlib.run import Run
-from tadlib.stored import Trained, folder, on_this_machine
+from tadlib.stored import Trained, folder, of, on_this_machine
 from tadlib.training.fit import fit
 from tadlib.training.loop import Progress
 from workbook import studies
 
 RETRIES = 5  # a node that dies takes its job along; another goes on from the checkpoint
+OUT_OF_TIME = "out of time"  # in what is said of a training that stopped at $TAD_UNTIL: it goes on the next time
 FLAG = "sweep"  # a file that says which sweep's a place is
 NOTE_SECONDS = 1.0  # between two notes of a training
 
@@ -44,8 +45,9 @@ class Job:
 
     def __call__(self, *before: str) -> str:
         """What went wrong, in one line; "" if nothing did. `before`: what came of the jobs that it waited for."""
-        if any(before):
-            return "what it starts from failed" if self.act == "train" else next(filter(None, before))
+        if trouble := next(filter(None, before), ""):
+            late = OUT_OF_TIME in trouble
+            return trouble if self.act == "score" else OUT_OF_TIME if late else "what it starts from failed"
         import torch
 
         os.environ.update(self.environment)
@@ -57,7 +59,7 @@ class Job:
                 return f"{platform.node()}: not all that it takes is here"
             if self.act == "train":
                 note(self.places[0], self.run, "training")
-                fit(self.run, quiet=True, watch=self._watch())
+                fit(self.run, retrain=not of(self.run).has_weights, quiet=True, watch=self._watch())
                 note(self.places[0], self.run, "trained")
             else:
                 note(self.places[0], self.run, "scoring")

@@ -182,7 +182,10 @@ def quicker(fast: str, slow: str) -> Measure:
 def motion_gain(run: str) -> Measure:
     """By how many percent motion is found better in a run's small frames than in bicubic ones (flow.csv, Farneback)."""
     def measure(profile: str) -> Measured:
-        error = made("flow", profile).query("by == 'Farneback'").groupby("frames")["end-point error"].mean()
+        found = made("flow", profile, ("frames", "by", "end-point error"))
+        error = found[found["by"] == "Farneback"].groupby("frames")["end-point error"].mean()
+        if not {"bicubic", run} <= set(error.index):
+            raise BadInput(f"flow.csv: nothing of {run} there (notebook 05 makes it)")
         ordinary, mine = error["bicubic"], error[run]
         return Measured(100 * (1 - mine / ordinary), (run,), f"{ordinary:.3f} to {mine:.3f} pixels")
     return measure
@@ -249,6 +252,6 @@ def smaller(a: str, b: str) -> Check:
 def on_the_chart(a: str, b: str, lead: float) -> Check:
     """Whether run a exceeds run b by `lead` dB on the chart of equal greys (isoluminant.csv, notebook 03)."""
     def check(profile: str) -> tuple[bool, str]:
-        psnr = made("isoluminant", profile).set_index("run")["PSNR"]
+        psnr = made("isoluminant", profile, ("run", "PSNR")).set_index("run")["PSNR"]
         return psnr[a] - psnr[b] >= lead, f"chart of equal greys: {psnr[a]:.1f} dB against {psnr[b]:.1f}"
     return check

@@ -25,6 +25,7 @@ from tadlib.settings import data_folder, results
 from tadlib.tasks import guidance
 from tadlib.training.objectives import farneback
 from workbook import tables
+from workbook.records import read_table
 
 UNKNOWN = 1e9  # what the files of Baker et al. 2011 hold where the truth is not known
 SCENES = ("Dimetrodon", "Grove2", "Hydrangea", "RubberWhale", "Venus")  # of Middlebury
@@ -107,7 +108,7 @@ def flow_table(encoders: Mapping[str, TAD], vsr: TAD, profile: str = "cpu") -> p
     """
     path = results(profile) / "tables" / "flow.csv"
     if path.exists() and not sets.is_here("Middlebury"):
-        return pd.read_csv(path)
+        return read_table(path, ("scene", "frames", "by", "end-point error"))
     rows = []
     for scene in SCENES:
         name, first, second, truth = flow_scene(scene, profile)

@@ -4,8 +4,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-import pandas as pd
-
 from tadlib import settings
 from tadlib.channel import Channel
 from tadlib.run import Run
@@ -13,6 +11,7 @@ from tadlib.settings import ROOT
 from workbook import costs, peers, pictures, refinement, scale, studies
 from workbook.markup import markdown
 from workbook.measurements import difference, per_image, seed_range
+from workbook.records import read_table
 from workbook.summary import sentences
 from workbook.tables import quoted, score_table
 
@@ -89,7 +88,7 @@ def refined_table(profile: str = "cpu") -> str:
 
 def fuzzed_table(profile: str = "cpu") -> str:
     """What became of strange and spoiled input (fuzz.csv, by tests/fuzz.py), by kind, as Markdown."""
-    rows = pd.read_csv(settings.results(profile) / "fuzz.csv")
+    rows = read_table(settings.results(profile) / "fuzz.csv")
     whole = rows.iloc[-1]
     heads = ["", "cases", "used", "refused", "ended by a signal", "in trouble", "longest, s", "memory, MB"]
     lines = [[row.kind, f"{row.cases:,}", f"{row.used:,}", f"{row.refused:,}", f"{row.killed:,}", f"{row.troubles}",

@@ -19,6 +19,7 @@ from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import compare, luma, psnr
 from tadlib.files import replacing
+from tadlib.machine import best_device
 from tadlib.pixels import crop_to_multiple, to_codes, to_float
 from tadlib.run import Run
 from tadlib.settings import results
@@ -28,6 +29,7 @@ from tadlib.tool.refine import PLAIN, made_for, precision, refine
 from workbook import studies
 from workbook.claims import PRINTED_CLIPS
 from workbook.measurements import per_image
+from workbook.records import read_table
 
 KEYS = ["run", "scale", "set", "image", "channel", "met", "steps", "likeness", "settled"]
 STEPS = (0, 3, 5, 10, 30)
@@ -101,13 +103,8 @@ def path(profile: str = "cpu") -> Path:
 
 def read(profile: str = "cpu") -> pd.DataFrame:
     """What was measured. Raises BadInput where nothing was, or the file is damaged."""
-    try:
-        rows = pd.read_csv(path(profile), dtype={"image": str, "likeness": str})
-    except FileNotFoundError:
-        raise BadInput(f"{path(profile)}: not measured yet (python -m workbook refine)") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path(profile)}: damaged ({error})") from None
-    return rows
+    absent = "not measured yet (python -m workbook refine)"
+    return read_table(path(profile), ("model", *KEYS), ("image", "likeness"), absent)
 
 
 def present(profile: str = "cpu") -> pd.DataFrame:
@@ -156,7 +153,8 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
     trained = studies.trained(plan.run, profile)
     if trained.run.net.head.frames > 1:
         raise BadInput(f"{plan.run}: its decoder looks at several frames; here single images are refined")
-    net, guide = trained.network(), trained.run.guide
+    device = best_device()
+    net, guide = trained.network().to(device), trained.run.guide
     scale = plan.scale or trained.run.scale
     try:
         net.passes(scale)
@@ -166,8 +164,8 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
         images = _images(plan, trained.run, set_name)
         for image, codes in tqdm(images, desc=f"{plan.run}, {set_name}", unit="image", disable=None):
             hr = crop_to_multiple(codes, scale)
-            x_gd = guidance(to_float(hr), scale, guide)
-            slr = net.encode(to_float(hr), scale, x_gd)
+            x_gd = guidance(to_float(hr).to(device), scale, guide)
+            slr = net.encode(to_float(hr).to(device), scale, x_gd)
             rows = []
             for steps in plan.steps:
                 keys = {way: [trained.folder.name, scale, set_name, image, str(channel), way, steps,
@@ -180,11 +178,12 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                 better = refine(net, hr[None], slr, x_gd, scale, steps, plan.likeness, channel,
                                 settle=plan.settle) if steps else slr
                 seconds = time.perf_counter() - start
-                computed = [precision(scale, slr.device), *["32-true"] * plan.settles(steps)]
-                small, ordinary = to_codes(better)[0], to_codes(x_gd)[0]
+                phases = (False, *[True] * plan.settles(steps))
+                computed = [precision(scale, device, settling) for settling in phases]
+                small, ordinary = to_codes(better)[0].cpu(), to_codes(x_gd)[0].cpu()
                 for way, key in lacking.items():
                     arrived = ways[way].send(better, torch.Generator().manual_seed(0))
-                    found = compare(to_codes(net.decode(arrived, scale))[0], hr, scale)
+                    found = compare(to_codes(net.decode(arrived, scale))[0].cpu(), hr, scale)
                     rows.append(dict(zip(KEYS, key, strict=True)) | found | {
                         "model": plan.run, "pixels": hr[0].numel(), "seconds": seconds,
                         "lr_bytes": ways[way].bytes(better), "slr_rgb": min(100.0, psnr(small, ordinary)),

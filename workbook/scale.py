@@ -13,6 +13,7 @@ from tadlib import settings
 from tadlib.errors import BadInput
 from workbook import studies
 from workbook.palette import FAMILIES
+from workbook.records import read_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +90,7 @@ def simulated() -> pd.DataFrame:
 
 def stored() -> pd.DataFrame:
     """scale.csv: what `python benchmarks/scale.py` left."""
-    return pd.read_csv(settings.results("cpu") / "scale.csv")
+    return read_table(settings.results("cpu") / "scale.csv")
 
 
 def drawn(rows: pd.DataFrame) -> Figure:

@@ -1,7 +1,6 @@
 """The scores of a run: what its scores.csv holds, what is missing in it measured, and a check by measuring again."""
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from tadlib.evaluation.protocol import KINDS, score
 from tadlib.files import replacing
 from tadlib.machine import best_device
 from tadlib.stored import Trained
+from workbook.records import read_table
 
 MEASURED = ["scale", "set", "image", "pixels", "kind", "channel", "sigma", "draw", "psnr_rgb", "psnr_y",
             "psnr_rgb_crop", "psnr_y_crop", "ssim_y", "lr_bytes", "ciede2000"]  # what a run's scores.csv holds
@@ -74,15 +74,10 @@ def read(path: Path) -> pd.DataFrame:
     """What a scores.csv holds, in MEASURED; no rows where there is none. Raises BadInput where it is damaged."""
     if not path.exists():
         return pd.DataFrame(columns=MEASURED)
-    try:
-        text = path.read_bytes()
-        if not text.endswith(b"\n"):
-            raise ValueError("it breaks off")
-        rows = pd.read_csv(io.BytesIO(text), dtype={"image": str, "set": str, "kind": str, "channel": str})
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    words = ("set", "image", "kind", "channel")
+    rows = read_table(path, words, words)
     numbers = rows.columns.intersection(["scale", "pixels", "draw", "psnr_rgb", "psnr_y", "lr_bytes"])
-    if not {"set", "image", "kind", "channel"} <= set(rows) or not all(is_numeric_dtype(rows[c]) for c in numbers):
+    if not all(is_numeric_dtype(rows[c]) for c in numbers):
         raise BadInput(f"{path}: damaged (not the scores of a run)")
     return rows.reindex(columns=MEASURED)  # older ones lack a column
 

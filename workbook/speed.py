@@ -15,6 +15,9 @@ from tadlib.networks import TAD
 from tadlib.run import Run
 from tadlib.settings import results
 from tadlib.training.loop import Trainer
+from workbook.records import read_table
+
+COLUMNS = ("model", "scale", "down s/MP", "up s/MP", "training s/step")  # of speed.csv, among others
 
 
 def _now(device: torch.device) -> float:
@@ -81,4 +84,4 @@ def measure_speed(profile: str = "cpu", side: int = 480) -> Path:
 def speed_table(profile: str = "cpu") -> pd.DataFrame:
     """What `measure_speed` stored, measured now (roughly) where it is missing. The machine stands in each row."""
     path = results(profile) / "speed.csv"
-    return pd.read_csv(path if path.exists() else measure_speed(profile, 64 if profile == "smoke" else 480))
+    return read_table(path if path.exists() else measure_speed(profile, 64 if profile == "smoke" else 480), COLUMNS)

@@ -54,7 +54,7 @@ def sentences(profile: str = "cpu", report: str = "06_report.ipynb") -> list[str
 
 
 def _colour(profile: str) -> str:
-    chart = made("isoluminant", profile).set_index("run")["PSNR"]
+    chart = made("isoluminant", profile, ("run", "PSNR")).set_index("run")["PSNR"]
     ours, theirs = (seed_range(name, "Set5", profile) for name in ("color_shuffle", "aetad_color_large"))
     small, large = (build(n).parameters_count for n in ("color_shuffle", "aetad_color_large"))
     return ("**New: why colour failed, and its cure.** Into a flat area a net of 3x3 convolutions writes one single "

@@ -20,17 +20,18 @@ from tadlib.files import STAND_IN
 from tadlib.run import Run
 from tadlib.stored import Trained, folder, is_trained, on_this_machine
 from workbook import scale, studies
-from workbook.engines import FLAG, Engine, Job, noted
+from workbook.engines import FLAG, OUT_OF_TIME, Engine, Job, noted
 from workbook.scores import complete
 
-STATES = ("training", "scoring", "failed", "trained", "waiting", "done")
+STATES = ("training", "scoring", "failed", "trained", "waiting", "stopped", "done")
 PATIENCE = 30  # seconds that trainings have to write their checkpoints when a sweep is stopped
 LOG_SECONDS = 60  # between two lines of the log on one training
 
 
 def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[Run]:
     """The named runs and those of the notebooks, or all, as far as they are not trained or not scored, each after what
-    it starts from; first those with which the longest chain begins. Raises BadInput for a name that is none.
+    it starts from (trained again where its weights were not kept); first those with which the longest chain begins.
+    Raises BadInput for a name that is none.
     """
     wanted = list(names)
     for start in notebooks:
@@ -43,10 +44,11 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
     def put(run: Run, scored: bool) -> None:
         run = on_this_machine(run)
         trained = Trained(run, folder(run))
-        if is_trained(run) and not (scored and trained.has_weights
-                                    and not all(complete(trained, *todo) for todo in studies.scoring(run))):
+        if _usable(run) and not (scored and not all(complete(trained, *todo) for todo in studies.scoring(run))):
             return
-        for earlier in run.start:
+        if scored and is_trained(run) and not trained.has_weights:
+            return
+        for earlier in () if _usable(run) else run.start:
             put(earlier, False)
         found.setdefault(run.name, run)
 
@@ -57,6 +59,11 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
             raise BadInput(error.args[0]) from None
     by_name = {name.removesuffix(STAND_IN): run for name, run in found.items()}
     return [by_name[name] for name in scale.longest_first(scale.tasks(list(by_name)))]
+
+
+def _usable(run: Run) -> bool:
+    """Whether it is trained and its weights, which git keeps of few, are here."""
+    return is_trained(run) and Trained(run, folder(run)).has_weights
 
 
 @dataclass
@@ -71,7 +78,7 @@ class Row:
     def state(self, place: Path) -> tuple[str, str]:
         """In a word, and what there is to say of it."""
         if self.trouble:
-            return "failed", self.trouble
+            return "stopped" if OUT_OF_TIME in self.trouble else "failed", self.trouble
         if not self.jobs:
             return "done", ""
         facts = noted(place, self.run)
@@ -134,7 +141,8 @@ def _places(profile: str) -> Iterator[tuple[Path, Path]]:
 
 
 def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -> int:
-    """Train and score these, each after what it starts from: 0, or 3 if some failed, whose names are said last.
+    """Train and score these, each after what it starts from: 0, or 3 if some failed or ran out of time, whose names
+    are said last.
 
     When it is interrupted, trainings leave their checkpoints and end. Raises BadInput where not all nodes see the same.
     """
@@ -150,7 +158,7 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
             engine.check(places, environment, sorted({n for run in runs for n in run.train}))
             for run in runs:
                 after = [handles[s.name] for s in map(on_this_machine, run.start) if s.name in handles]
-                if not is_trained(run):
+                if not _usable(run):
                     handles[run.name] = engine.submit(Job(run, "train", places, environment, threads), after)
                     rows[run.name].jobs.append(handles[run.name])
                 first = [handles[run.name]] if run.name in handles else []
@@ -174,7 +182,9 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
         raise
     finally:
         engine.close(open_)
-    failed = [name for name, row in rows.items() if row.trouble]
-    if failed:
-        print(f"failed: {', '.join(failed)}; the log is {settings.checkpoints(profile) / 'sweep.log'}")
-    return 3 if failed else 0
+    by_state = {state: [name for name, row in rows.items() if row.state(places[0])[0] == state] for state in STATES}
+    if by_state["stopped"]:
+        print(f"out of time, go on the next time: {', '.join(by_state['stopped'])}")
+    if by_state["failed"]:
+        print(f"failed: {', '.join(by_state['failed'])}; the log is {settings.checkpoints(profile) / 'sweep.log'}")
+    return 3 if by_state["stopped"] + by_state["failed"] else 0

@@ -13,12 +13,12 @@ import pandas as pd
 
 from tadlib import networks
 from tadlib.channel import Channel
-from tadlib.errors import BadInput
 from tadlib.evaluation.protocol import means
 from tadlib.files import replacing
 from tadlib.networks.tad import multiply_adds
 from tadlib.settings import ROOT, results
 from workbook import studies
+from workbook.records import read_table
 from workbook.scores import scores
 
 
@@ -32,12 +32,10 @@ def save(rows: pd.DataFrame, name: str, profile: str) -> Path:
     return path
 
 
-def made(name: str, profile: str = "cpu") -> pd.DataFrame:
-    """A table that another notebook made. Raises BadInput where it is not there."""
+def made(name: str, profile: str = "cpu", columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A table that another notebook made. Raises BadInput where it is not there, damaged or lacks one of `columns`."""
     path = results(profile) / "tables" / f"{name}.csv"
-    if not path.exists():
-        raise BadInput(f"{path}: not there; run the notebook that makes it first")
-    return pd.read_csv(path)
+    return read_table(path, columns, absent="not there; run the notebook that makes it first")
 
 
 def quoted() -> dict:

@@ -119,6 +119,23 @@ def test_the_gradient_is_that_of_the_loss(net, photo, monkeypatch):
     assert slope * slr.numel() == pytest.approx(float(gradient.norm()), rel=0.05)
 
 
+def test_in_bfloat16_what_lies_between_two_codes_is_seen(net, photo, monkeypatch):
+    hr, slr, guide = begun(net, photo[:, :64, :64])
+    whole = (slr * 255).round() / 255
+    between = whole + 0.3 / 255 * torch.randn(slr.shape, generator=torch.Generator().manual_seed(0)).sign()
+    found = {}
+    for precision in ("fp32", "bf16"):
+        monkeypatch.setenv("TAD_PRECISION", precision)
+        of = refine.Loss(net, hr, guide, 4, 0.0, refine.PLAIN)
+        found[precision] = torch.stack([of.loss(z, 0, True, rounded=False)[1] for z in (whole, between)])
+    bent = {precision: (there - here).flatten() for precision, (here, there) in found.items()}
+    assert torch.cosine_similarity(*bent.values(), dim=0) > 0.92  # 0.87 with all layers in bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net.decode(whole, 4).dtype == torch.float32 and not refine._first(net)._forward_hooks
+    assert [refine.precision(scale, slr.device, settling) for scale in (1, 2, 4) for settling in (False, True)] == [
+        "32-true", "32-true", "bf16-mixed", "32-true", "bf16-mixed", "bf16-mixed"]
+
+
 def test_the_same_input_gives_the_same_bits_and_the_net_stays_as_it_was(net, photo):
     hr, slr, guide = begun(net, photo)
     before = {k: v.clone() for k, v in net.state_dict().items()}

@@ -14,6 +14,7 @@ import pytest
 
 from tadlib import settings
 from tadlib.data import sets
+from tadlib.errors import BadInput
 from tadlib.files import read_image, write_png
 from tadlib.networks import ZOO, Spec
 from tadlib.pixels import to_array
@@ -23,6 +24,8 @@ from tadlib.tool.codec import Codec
 from tadlib.training import objectives
 from workbook import studies
 from workbook.__main__ import main
+from workbook.measurements import motion_gain
+from workbook.speed import speed_table
 
 SHORT = "aetad_very_small"  # a run of the studies: three steps of the smoke profile
 MINE = Spec("mine", "own", "c8 u2 c16 = r c16 + c3", "c16 = r c16 + c12 p2")
@@ -191,6 +194,38 @@ def test_damaged_scores_are_one_line(capsys):
         capsys.readouterr()
         assert train("--score", "SampleCrop") == 2
         assert one_line(capsys).startswith(f"workbook: {path}: damaged")
+
+
+def test_options_of_refine_without_a_run_are_refused(capsys):
+    for options in (["--set", "Set14"], ["--steps", "3"], ["--for", "jpeg:90"], ["--first", "0"], ["--at-once"]):
+        assert main(["refine", *options]) == 2
+        assert "takes no option but --profile" in one_line(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"model,sca", b"a,b\n1,2\n", bytes(300)])
+def test_damaged_tables_of_claims_are_one_line(own_results, content):
+    tables = own_results / "cpu" / "tables"
+    tables.mkdir(parents=True)
+    motion = motion_gain("aetad")
+    for path, look in ((own_results / "cpu" / "speed.csv", speed_table), (tables / "flow.csv", lambda: motion("cpu"))):
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=rf"{path.name}: damaged \("):
+            look()
+    (tables / "flow.csv").write_text("frames,by,end-point error\nbicubic,Farneback,1\n")
+    with pytest.raises(BadInput, match="nothing of aetad"):
+        motion("cpu")
+
+
+def test_a_broken_picture_stops_no_other_fingerprint(no_data, photo, capsys):
+    for n in range(5):
+        write_png(no_data / "Set5" / f"{n}.png", to_array(photo))
+    (no_data / "Set5" / "3.png").write_bytes(b"no picture")
+    names = [name for name in sets.registry() if sets.is_here(name)]
+    assert "Set5" in names and len(names) > 1
+    assert main(["data", "--fingerprint"]) == main(["data", "--fingerprint", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "none: a picture cannot be read" in said.out and all("3.png" in line for line in said.err.splitlines())
+    assert said.out.count("pixels") >= len(names) - 2
 
 
 @pytest.mark.slow

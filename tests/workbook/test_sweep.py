@@ -103,6 +103,16 @@ def test_what_is_scored_in_part_is_planned_again():
     assert plan(["aetad_direct4"], [], "smoke") == []
 
 
+def test_a_start_without_weights_is_trained_again(capsys):
+    assert sweep(plan(["tool_x4_short"], [], "smoke"), Here(), "smoke") == 0
+    (folder(*runs("tool_x4_short")) / "weights.safetensors").unlink()
+    assert plan(["tool_x4_short"], [], "smoke") == []  # scored, and nothing loads it
+    todo = plan(["tool_x4_middle"], [], "smoke")
+    assert [run.name for run in todo] == ["tool_x4_short", "tool_x4_middle"]
+    assert sweep(todo, Here(), "smoke") == 0 and is_trained(*runs("tool_x4_middle"))
+    assert (folder(*runs("tool_x4_short")) / "weights.safetensors").exists()
+
+
 def test_what_cannot_be_planned_is_one_line(capsys):
     for options, reason in ((["nonesuch"], "no run 'nonesuch'"), (["--notebook", "99"], "--notebook 99: no notebook"),
                             (["aetad", "--minutes", "0"], "--minutes has to be above 0"),
@@ -193,6 +203,16 @@ def test_a_training_out_of_time_stops_with_a_checkpoint_and_goes_on(monkeypatch,
     assert torch.load(checkpoints("smoke") / folder(run).name / "state.pt", weights_only=True)["progress"]["step"] == 1
     assert main(["train", "aetad_direct4", "--profile", "smoke", "--minutes", "9", "--score"]) == 0
     assert time.time() + 500 < float(os.environ["TAD_UNTIL"]) < time.time() + 541 and is_trained(run)
+
+
+def test_a_sweep_out_of_time_has_failed_in_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("TAD_UNTIL", str(time.time() - 1))
+    assert sweep(plan(["tool_x4_middle", "aetad_direct4"], [], "smoke"), Here(), "smoke") == 3
+    *said, last = capsys.readouterr().out.splitlines()
+    assert last == "out of time, go on the next time: tool_x4_short, tool_x4_middle, aetad_direct4"
+    assert "3 stopped" in said[-1] and not any("failed" in line for line in said)
+    monkeypatch.setenv("TAD_UNTIL", "")
+    assert sweep(plan(["tool_x4_middle", "aetad_direct4"], [], "smoke"), Here(), "smoke") == 0
 
 
 def test_a_device_that_is_not_there_is_one_line(capsys):
