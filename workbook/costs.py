@@ -32,7 +32,7 @@ def refining(profile: str = "cpu") -> str:
     rows = _record("refine_cost", profile)
     rows = rows[rows["model"] == rows["model"][0]]
     some = rows[rows["steps"] > 0].groupby("precision")["s/MP a step"].agg(["min", "max"]).sort_values("min")
-    words = {"bf16-mixed": "bfloat16 (but float32 while it settles)", "32-true": "float32"}
+    words = {"bf16-mixed": "bfloat16", "32-true": "float32"}
     seconds = " and ".join(f"{least:.1f} to {most:.1f} in {words[str(kind)]}"
                            for kind, least, most in some.itertuples())
     spans = [f"{size:g} megapixels" if size != 1 else "a megapixel" for size in sorted(rows["megapixels"].unique())]
