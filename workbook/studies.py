@@ -174,10 +174,10 @@ COLOUR_SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("color_shuffle", "a
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
+GOES_X4 = ("tool_x4_short", "tool_x4_middle", "tool_x4_24k", "tool_x4")  # each from where the one before ended
 # scored on all sets, the others on the first two
-TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", "tool_x4_short",
-           "tool_x4_middle", "tool_x4_24k", "tool_x4", "no_tad_x4", "robust_short", "robust_middle", "robust", "bicubic_x2",
-           "tool_x2_short", "tool_x2")
+TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", *GOES_X4, "no_tad_x4",
+           "robust_short", "robust_middle", "robust", "bicubic_x2", "tool_x2_short", "tool_x2")
 COLOUR_EPSILON = {0: "color_eps_0", 1: "color_eps_1", 10: "color_eps_10_observed", 100: "color_eps_100_observed"}
 COLOUR_NOISY = ("grey", *COLOUR_EPSILON.values(), "color_noise_trained")
 ONE_LEVEL = f"noise:{1 / 255:.5f}"
@@ -191,15 +191,15 @@ HAPPENS = (ONE_LEVEL, "noise:0.02", "noise:0.05", "noise:0.11", "noise:0.22",
            *(f"jpeg444:{q}" for q in (95, 90, 75, 30)), *(f"jpeg:{q}" for q in (95, 90, 75, 50, 30)),
            "webp:90", "webp:50", "shift:1", "resize:0.9", "gamma:1.1", "cycles:5")
 CLIPS = ("Vid4/calendar", "Vid4/city", "Vid4/foliage", "Vid4/walk")
-TABLE_5 = ("bicubic", "no_tad", "sofvsr", "aetad_video", "sofvsr_tad", "direct", "tool_x4_short", "tool_x4_middle",
-           "tool_x4_24k", "tool_x4", "joint_still", "joint_free", "joint_x4")
+TABLE_5 = ("bicubic", "no_tad", "sofvsr", "aetad_video", "sofvsr_tad", "direct", *GOES_X4, "joint_still",
+           "joint_free", "joint_x4")
 AIMS = ("aim_farneback", "aim_flow")
 TABLE_4 = ("grey", "cic_color", "aetad_color", "aetad_color_large", "color_shuffle", "tool_color")
 NEEDS = {  # notebook -> names of runs
     "00_quickstart": ["bicubic", "lanczos", "no_tad", "aetad", "no_tad_x4", "tool_x4", "tool_x2", "bicubic_x2"],
     "01_epsilon_study": [*NOISY, *KINK, *SEEDS["eps_0"], *SEEDS["eps_50_observed"]],
-    "02_sisr_architectures": [*ARCHITECTURES, "tool_x4_short", "tool_x4_middle", "tool_x4_24k", "tool_x4", "no_tad_x4", "tool_x2",
-                              "bicubic", "lanczos", "bicubic_x2", "original", "aetad_x2", "aetad_any_scale",
+    "02_sisr_architectures": [*ARCHITECTURES, *GOES_X4, "no_tad_x4", "tool_x2", "bicubic",
+                              "lanczos", "bicubic_x2", "original", "aetad_x2", "aetad_any_scale",
                               "aetad_direct4_long", *VARIED, *LIKENESS, *BATCHES,
                               *(n for names in (*SEEDS.values(), *RECIPES.values()) for n in names)],
     "03_colorization": ["grey", "tool_color", "color_shuffle", *PUBLISHED, *GUESSING, *COLOUR_PARTS,

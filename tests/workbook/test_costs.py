@@ -41,7 +41,7 @@ def test_a_step_costs_so_much_for_a_megapixel(kept):
                           for steps, size, peak, a_step, precision in ((0, 1, 9.0, 0.0, "32-true"),
                               (3, 1, 1.0, 2.5, "32-true"), (3, 12, 1.5, 0.75, "bf16-mixed"))))
     said = costs.refining()
-    assert ("0.8 to 0.8 in bfloat16 (but float32 while it settles) and 2.5 to 2.5 in float32, in seconds a megapixel"
+    assert ("0.8 to 0.8 in bfloat16 and 2.5 to 2.5 in float32, in seconds a megapixel"
             in said)
     assert "at most 9.00 GB, for a megapixel as for 12 megapixels" in said
 
