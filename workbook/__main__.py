@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("train", _train, "train one or more runs of the studies (all that lack, if none is named)")
     sub.add_argument("runs", nargs="*", metavar="RUN")
     _profile(sub)
-    sub.add_argument("--retrain", action="store_true", help="also what is stored already")
+    sub.add_argument("--retrain", action="store_true", help="also what is stored already (all of it again, should it "
+                     "be interrupted: then name what is left)")
     sub.add_argument("--score", nargs="*", metavar="SET", help="score only on these (default: what studies need)")
     _computing(sub)
 

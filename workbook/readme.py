@@ -23,8 +23,8 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
     ("down and up", [s for s in studies.SCORED if s != "Sample"], "LR to bicubic, Set5", {
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
         "aetad": "`aetad` (the report's)", "no_tad_x4": "bicubic, `no_tad_x4`", "tool_x4_short": "`tool_x4_short`",
-        "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`", "tool_x4": "**`tool_x4`**",
-        "robust_short": "`robust_short`",
+        "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`",
+        "tool_x4_36k": "`tool_x4_36k`", "tool_x4": "**`tool_x4`**", "robust_short": "`robust_short`",
         "robust_middle": "`robust_middle`", "robust": "**`robust`**, for lossy ways",
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
@@ -34,7 +34,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
         "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4_short": "`tool_x4_short` frame by frame",
         "tool_x4_middle": "`tool_x4_middle` frame by frame", "tool_x4_24k": "`tool_x4_24k` frame by frame",
-        "tool_x4": "**`tool_x4`** frame by frame",
+        "tool_x4_36k": "`tool_x4_36k` frame by frame", "tool_x4": "**`tool_x4`** frame by frame",
         "joint_x4": "**`joint_x4`**, three frames"}),
 ]
 

@@ -4,14 +4,14 @@ PROTOCOL. HR images are cropped at the bottom right to a multiple of the scale. 
 X_SLR goes through the channel (at least rounded to 8 bit), X_SHR is clamped and rounded. PSNR is over all pixels and
 channels of an image at once, in float64, then averaged over images; in RGB, and in Y (BT.601, limited range, from the
 8-bit RGB values, not rounded); with no border cropped, and with `scale` HR pixels cropped (one LR pixel). SSIM is on Y
-with the 11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR;
-SLR is the received X_SLR against the guidance image; and two where each half meets its ordinary rival, SHRB, which
-decodes the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolation. LR bytes are those of the file
-that was sent: the channel's, else a PNG. For colorization X_SLR is the grey image and its rival Y, both as 8-bit codes,
-and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 2 degrees); the rest is the same.
-What a person does to the small image is wanted in the large one: "gamma" is scored against the HR image with the same
-gamma, "shift" against the part of it that did not leave the picture. A channel that begins with "cycles:5" goes down
-and up four times before.
+with the 11-pixel Gaussian window, sigma 1.5 (Wang et al. 2004). Kinds: SHRT decodes what the channel made of X_SLR; SLR
+is the received X_SLR against the guidance image; and two where each half meets its ordinary rival, SHRB, which decodes
+the guidance image, and SLRB, which enlarges X_SLR by bicubic interpolation. LR bytes are those of the file that was
+sent, without our note in it: the channel's, else a PNG. For colorization X_SLR is the grey image and its rival Y, both
+as 8-bit codes, and CIEDE2000 is the mean colour difference over all pixels (scikit-image; D65, 2 degrees); the rest is
+the same. What a person does to the small image is wanted in the large one: "gamma" is scored against the HR image with
+the same gamma, "shift" against the part of it that did not leave the picture. A channel that begins with "cycles:5"
+goes down and up four times before.
 """
 from __future__ import annotations
 
