@@ -10,7 +10,7 @@ from tadlib.run import Run
 from tadlib.settings import ROOT
 from workbook import costs, peers, pictures, refinement, scale, studies
 from workbook.markup import markdown
-from workbook.measurements import difference, per_image, seed_range
+from workbook.measurements import difference, goes, per_image, seed_range
 from workbook.records import read_table
 from workbook.summary import sentences
 from workbook.tables import quoted, score_table
@@ -23,8 +23,8 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
     ("down and up", [s for s in studies.SCORED if s != "Sample"], "LR to bicubic, Set5", {
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
         "aetad": "`aetad` (the report's)", "no_tad_x4": "bicubic, `no_tad_x4`", "tool_x4_short": "`tool_x4_short`",
-        "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`",
-        "tool_x4_36k": "`tool_x4_36k`", "tool_x4": "**`tool_x4`**", "robust_short": "`robust_short`",
+        "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`", "tool_x4": "**`tool_x4`**",
+        "robust_short": "`robust_short`",
         "robust_middle": "`robust_middle`", "robust": "**`robust`**, for lossy ways",
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
@@ -34,7 +34,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "bicubic": "bicubic, bicubic", "sofvsr": "bicubic, SOF-VSR", "aetad_video": "`aetad` frame by frame",
         "sofvsr_tad": "`aetad`, SOF-VSR (the report's recipe)", "tool_x4_short": "`tool_x4_short` frame by frame",
         "tool_x4_middle": "`tool_x4_middle` frame by frame", "tool_x4_24k": "`tool_x4_24k` frame by frame",
-        "tool_x4_36k": "`tool_x4_36k` frame by frame", "tool_x4": "**`tool_x4`** frame by frame",
+        "tool_x4": "**`tool_x4`** frame by frame",
         "joint_x4": "**`joint_x4`**, three frames"}),
 ]
 
@@ -60,9 +60,14 @@ def readme_table(profile: str = "cpu") -> str:
 
 
 def _trained(run: Run) -> str:
-    """Steps x patches x pixels of a training, briefly; and if it was on whole DIV2K, not on its crops."""
-    own = f"{run.steps:,} x {run.batch} x {run.patch}²{', DIV2K' if 'DIV2K' in run.train else ''}" if run.trains else ""
-    return f"{own} after `{run.start[-1].name}`" if run.start and own else own
+    """Steps, of all goes, x patches x pixels of a training, briefly; and if it was on whole DIV2K, not on its crops."""
+    if not run.trains:
+        return ""
+    first, *others = goes(run)
+    steps = sum(go.steps for go in (first, *others))
+    own = f"{steps:,} x {run.batch} x {run.patch}²{', DIV2K' if 'DIV2K' in run.train else ''}"
+    own += f" in {1 + len(others)} goes" if others else ""
+    return f"{own} after `{first.start[-1].name}`" if first.start else own
 
 
 def _beside_others(profile: str) -> str:

@@ -191,8 +191,8 @@ def training_or_refining(history: pd.DataFrame, table: pd.DataFrame, model: str)
         words = f"{row.steps} refinement steps" if row.steps else "the end of the training"
         ax.annotate(words, (history["step"].min(), row.psnr_rgb), (0, -10), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", xlabel="training step", ylabel="held-out crops, RGB PSNR, dB")
-    ax.set_xticks((200, 500, 1000, 2000, 5000, 15000, 24000),
-                  ("200", "500", "1k", "2k", "5k", "15k", "24k"))
+    ax.set_xticks((200, 500, 1000, 2000, 5000, 15000, 37000),
+                  ("200", "500", "1k", "2k", "5k", "15k", "37k"))
     ax.set_xticks((), minor=True)
     ax.set_ylim(history["held_out_shr"].max() - 3, history["held_out_shr"].max() + 1)
     ax.legend(fontsize=8, loc="lower right")
