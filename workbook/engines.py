@@ -22,7 +22,7 @@ from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.files import replacing
 from tadlib.run import Run
-from tadlib.stored import Trained, folder, of, on_this_machine
+from tadlib.stored import Trained, folder, is_trained, of, on_this_machine
 from tadlib.training.fit import fit
 from tadlib.training.loop import Progress
 from workbook import studies
@@ -45,9 +45,11 @@ class Job:
 
     def __call__(self, *before: str) -> str:
         """What went wrong, in one line; "" if nothing did. `before`: what came of the jobs that it waited for."""
-        if trouble := next(filter(None, before), ""):
-            late = OUT_OF_TIME in trouble
-            return trouble if self.act == "score" else OUT_OF_TIME if late else "what it starts from failed"
+        troubles = list(filter(None, before))
+        if troubles and self.act == "score":
+            return troubles[0]
+        if troubles:
+            return OUT_OF_TIME if all(OUT_OF_TIME in t for t in troubles) else "what it starts from failed"
         import torch
 
         os.environ.update(self.environment)
@@ -59,7 +61,8 @@ class Job:
                 return f"{platform.node()}: not all that it takes is here"
             if self.act == "train":
                 note(self.places[0], self.run, "training")
-                fit(self.run, retrain=not of(self.run).has_weights, quiet=True, watch=self._watch())
+                again = is_trained(self.run) and not of(self.run).has_weights  # another one starts from them
+                fit(self.run, retrain=again, quiet=True, watch=self._watch())
                 note(self.places[0], self.run, "trained")
             else:
                 note(self.places[0], self.run, "scoring")

@@ -26,6 +26,6 @@ def read_table(path: Path, columns: Iterable[str] = (), texts: Iterable[str] = (
     except FileNotFoundError:
         raise BadInput(f"{path}: {absent}") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise BadInput(f"{path}: damaged ({reason})") from None
     return rows

@@ -179,7 +179,7 @@ def measure(plan: Plan, profile: str = "cpu") -> Path:
                                 settle=plan.settle) if steps else slr
                 seconds = time.perf_counter() - start
                 phases = (False, *[True] * plan.settles(steps))
-                computed = [precision(scale, device, settling) for settling in phases]
+                computed = [precision(net, scale, device, settling) for settling in phases]
                 small, ordinary = to_codes(better)[0].cpu(), to_codes(x_gd)[0].cpu()
                 for way, key in lacking.items():
                     arrived = ways[way].send(better, torch.Generator().manual_seed(0))

@@ -177,7 +177,7 @@ COLOUR_SEEDS = {m: (m, f"{m}_seed1", f"{m}_seed2") for m in ("color_shuffle", "a
 LIKENESS = ("aetad_beta0.3", "eps_0", "aetad", "aetad_beta0.005", "eps_100_observed")
 OTHER_SCALES = ("bicubic", "no_tad", "aetad_very_small", "aetad_very_large", "aetad_any_scale", "aetad",
                 *dict.fromkeys(EPSILON["observed"].values()))  # Tables 1 and 2
-GOES_X4 = ("tool_x4_short", "tool_x4_middle", "tool_x4_24k", "tool_x4")  # each goes on from the one before
+GOES_X4 = ("tool_x4_short", "tool_x4_middle", "tool_x4_24k", "tool_x4")  # shown; tool_x4_36k lies before the last
 # scored on all sets, the others on the first two
 TABLE_3 = ("bicubic", "lanczos", "no_tad", "vdsr", "aetad_very_small", "aetad", "aetad_skip2", *GOES_X4, "no_tad_x4",
            "robust_short", "robust_middle", "robust", "bicubic_x2", "tool_x2_short", "tool_x2")

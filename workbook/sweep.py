@@ -146,6 +146,8 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
 
     When it is interrupted, trainings leave their checkpoints and end. Raises BadInput where not all nodes see the same.
     """
+    if again := [run.name for run in runs if is_trained(run) and not _usable(run)]:
+        print(f"trained again, since others start from them and their weights are not kept: {', '.join(again)}")
     environment = {k: v for k, v in os.environ.items() if k.startswith("TAD_")} | {
         "TAD_RESULTS": str(settings.results(profile).resolve().parent),
         "TAD_CHECKPOINTS": str(settings.checkpoints(profile).resolve().parent),
@@ -182,9 +184,10 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
         raise
     finally:
         engine.close(open_)
-    by_state = {state: [name for name, row in rows.items() if row.state(places[0])[0] == state] for state in STATES}
-    if by_state["stopped"]:
-        print(f"out of time, go on the next time: {', '.join(by_state['stopped'])}")
-    if by_state["failed"]:
-        print(f"failed: {', '.join(by_state['failed'])}; the log is {settings.checkpoints(profile) / 'sweep.log'}")
-    return 3 if by_state["stopped"] + by_state["failed"] else 0
+    late = [name for name, row in rows.items() if OUT_OF_TIME in row.trouble]
+    if late:
+        print(f"out of time, go on the next time: {', '.join(late)}")
+    failed = [name for name, row in rows.items() if row.trouble and name not in late]
+    if failed:
+        print(f"failed: {', '.join(failed)}; the log is {settings.checkpoints(profile) / 'sweep.log'}")
+    return 3 if late or failed else 0

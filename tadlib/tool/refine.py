@@ -58,22 +58,25 @@ def made_for(channel: Channel) -> Channel:
     return channel
 
 
-def precision(scale: int, device: torch.device, settling: bool = False) -> str:
+def precision(net: TAD, scale: int, device: torch.device, settling: bool = False) -> str:
     """What the decoder computes in, "32-true" or "bf16-mixed": the machine's, but float32 for colour, as bfloat16 keeps
-    less than the differences in which it hides (three steps came out 0.8 dB lower), and while a code settles at x2
-    (thirty steps: 0.045 dB lower). At x4 it makes no difference.
+    less than the differences in which it hides (three steps came out 0.8 dB lower). While a code settles float32 as
+    well (thirty steps of tool_x2: 0.045 dB lower), but for chains of one step of 4, where it made no difference
+    (tool_x4, held-out crops).
     """
-    return machine.precision(device) if scale >= (4 if settling else 2) else "32-true"
+    if net.decoder is None or scale == 1 or (settling and not (net.head.chained and net.spec.step >= 4)):
+        return "32-true"
+    return machine.precision(device)
 
 
 @contextmanager
-def in_bfloat16(net: TAD, between: bool) -> Iterator[None]:
+def in_bfloat16(net: TAD, device: torch.device, between: bool) -> Iterator[None]:
     """Layers of the decoder in bfloat16; `between` 8-bit codes the first of them in float32: bfloat16 rounds what it is
     given about as much as 8 bits do, and could not tell what lies there from the codes themselves.
     """
     hooks = [_first(net).register_forward_hook(_in_float32)] if between else []
     try:
-        with torch.autocast(next(net.parameters()).device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             yield
     finally:
         for hook in hooks:
@@ -87,7 +90,7 @@ def _first(net: TAD) -> nn.Conv2d:
 def _in_float32(layer: nn.Module, received: tuple[Tensor, ...], _: Tensor) -> Tensor:
     assert isinstance(layer, nn.Conv2d)
     with torch.autocast(received[0].device.type, enabled=False):
-        return nn.functional.conv2d(received[0].float(), layer.weight, layer.bias, layer.stride, layer.padding)
+        return layer._conv_forward(received[0].float(), layer.weight, layer.bias)
 
 
 @dataclass
@@ -119,13 +122,13 @@ class Loss:
         received = sent.detach()
         share = torch.zeros_like(received)  # of each received value in the error
         error = 0.0
-        fast = net.decoder is not None and precision(scale, z.device, not rounded) == "bf16-mixed"
+        fast = precision(net, scale, z.device, not rounded) == "bf16-mixed"
         tiling = Tiling(net.head.reach(net, scale), net.head.granularity(net))
         for inside, outside in tiles((z.shape[-2], z.shape[-1]), tiling):
             with torch.set_grad_enabled(backward):
                 piece = received[(..., *outside)].contiguous(memory_format=torch.channels_last)
                 piece.requires_grad_(backward)
-                with in_bfloat16(net, not rounded) if fast else nullcontext():
+                with in_bfloat16(net, z.device, not rounded) if fast else nullcontext():
                     out = net.decode(with_neighbours(piece, net.head.frames), scale)
                 truth = self.hr[(..., *large(inside, scale))].to(z.device).float() / 255
                 own = out[(..., *large(inside, scale, outside))].float()
