@@ -17,7 +17,7 @@ from tadlib.settings import results
 from tadlib.training.loop import Trainer
 from workbook.records import read_table
 
-COLUMNS = ("model", "scale", "down s/MP", "up s/MP", "training s/step")  # of speed.csv, among others
+COLUMNS = ("model", "scale", "down s/MP", "up s/MP")  # of speed.csv, among others
 
 
 def _now(device: torch.device) -> float:
