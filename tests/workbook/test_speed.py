@@ -46,9 +46,11 @@ def test_the_time_of_a_step_includes_its_optimizers(recipe, optimizers):
 def test_stored_speeds_are_shown_and_not_measured_again(own_results):
     path = own_results / "cpu" / "speed.csv"
     path.parent.mkdir(parents=True)
-    path.write_text("model,scale,down s/MP\nold,4,1.5\n")
-    assert speed.speed_table("cpu").to_dict("records") == [{"model": "old", "scale": 4, "down s/MP": 1.5}]
-    assert path.read_text() == "model,scale,down s/MP\nold,4,1.5\n"
+    stored = "model,scale,down s/MP,up s/MP\nold,4,1.5,2.5\n"
+    path.write_text(stored)
+    assert speed.speed_table("cpu").to_dict("records") == [
+        {"model": "old", "scale": 4, "down s/MP": 1.5, "up s/MP": 2.5}]
+    assert path.read_text() == stored
 
 
 def test_speeds_are_measured_at_the_scales_that_a_net_can(own_results, monkeypatch):
