@@ -64,8 +64,8 @@ class Trained:
             raise BadInput(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
     @property
-    def has_weights(self) -> bool:
-        return (self.folder / WEIGHTS).exists() or not self.run.trains
+    def has_weights(self) -> bool:  # git keeps those of few
+        return (self.folder / RECORD).exists() and ((self.folder / WEIGHTS).exists() or not self.run.trains)
 
     def unchanged(self) -> Trained:
         """Itself. Raises BadInput where the zoo's row was changed since it was trained."""

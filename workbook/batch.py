@@ -74,7 +74,7 @@ def _train(runs: list[Run], retrain: bool) -> None:
     else:
         print("nothing to train: every run is stored")
     for run in plan:
-        fit(run, retrain or (is_trained(run) and not stored.of(run).has_weights))
+        fit(run, retrain or not stored.of(run).has_weights)
     for trained in tqdm(list(map(stored.of, runs)), desc="scoring", disable=None, leave=False):
         if trained.has_weights:
             for wanted in studies.scoring(trained.run):
@@ -85,8 +85,7 @@ def _starts(run: Run, retrain: bool) -> list[Run]:
     """What has to be trained before a run, in that order: what it starts from and is not here with its weights, which
     git keeps of few; with `retrain` all that it starts from.
     """
-    missing = [s for s in map(on_this_machine, run.start)
-               if retrain or not is_trained(s) or not stored.of(s).has_weights]
+    missing = [s for s in map(on_this_machine, run.start) if retrain or not stored.of(s).has_weights]
     return [each for s in missing for each in (*_starts(s, retrain), s)]
 
 

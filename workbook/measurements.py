@@ -113,6 +113,13 @@ def goes(run: Run) -> list[Run]:
     return found
 
 
+def trained_for(run: Run) -> tuple[int, int, str]:
+    """Steps of all its `goes`, how many these are, and the run that the first of them starts from ("": none)."""
+    found = goes(run)
+    start = found[0].start[-1].name if found[0].start else ""
+    return sum(go.steps for go in found), len(found), start
+
+
 def whole_history(name: str, profile: str = "cpu") -> pd.DataFrame:
     """The learning curves of a run's `goes`, one behind the other."""
     parts, before = [], 0

@@ -10,7 +10,7 @@ from tadlib.run import Run
 from tadlib.settings import ROOT
 from workbook import costs, peers, pictures, refinement, scale, studies
 from workbook.markup import markdown
-from workbook.measurements import difference, goes, per_image, seed_range
+from workbook.measurements import difference, per_image, seed_range, trained_for
 from workbook.records import read_table
 from workbook.summary import sentences
 from workbook.tables import quoted, score_table
@@ -63,11 +63,9 @@ def _trained(run: Run) -> str:
     """Steps, of all goes, x patches x pixels of a training, briefly; and if it was on whole DIV2K, not on its crops."""
     if not run.trains:
         return ""
-    first, *others = goes(run)
-    steps = sum(go.steps for go in (first, *others))
+    steps, goes, start = trained_for(run)
     own = f"{steps:,} x {run.batch} x {run.patch}²{', DIV2K' if 'DIV2K' in run.train else ''}"
-    own += f" in {1 + len(others)} goes" if others else ""
-    return f"{own} after `{first.start[-1].name}`" if first.start else own
+    return own + f" in {goes} goes" * (goes > 1) + f" after `{start}`" * bool(start)
 
 
 def _beside_others(profile: str) -> str:
@@ -95,7 +93,8 @@ def refined_table(profile: str = "cpu") -> str:
 
 def fuzzed_table(profile: str = "cpu") -> str:
     """What became of strange and spoiled input (fuzz.csv, by tests/fuzz.py), by kind, as Markdown."""
-    rows = read_table(settings.results(profile) / "fuzz.csv")
+    rows = read_table(settings.results(profile) / "fuzz.csv", (
+        "kind", "cases", "used", "refused", "killed", "troubles", "seconds_max", "megabytes_max", "minutes", "seed"))
     whole = rows.iloc[-1]
     heads = ["", "cases", "used", "refused", "ended by a signal", "in trouble", "longest, s", "memory, MB"]
     lines = [[row.kind, f"{row.cases:,}", f"{row.used:,}", f"{row.refused:,}", f"{row.killed:,}", f"{row.troubles}",

@@ -90,7 +90,7 @@ def simulated() -> pd.DataFrame:
 
 def stored() -> pd.DataFrame:
     """scale.csv: what `python benchmarks/scale.py` left."""
-    return read_table(settings.results("cpu") / "scale.csv")
+    return read_table(settings.results("cpu") / "scale.csv", ("part", "quantity", "devices", "value"))
 
 
 def drawn(rows: pd.DataFrame) -> Figure:

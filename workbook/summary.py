@@ -13,7 +13,7 @@ from tadlib.run import Run
 from tadlib.stored import is_trained
 from workbook import peers, refinement, studies
 from workbook.claims import FOUR, ledger
-from workbook.measurements import colour_gain, differences, goes, seed_range
+from workbook.measurements import colour_gain, differences, seed_range, trained_for
 from workbook.tables import made, quoted, score_table
 from workbook.verdicts import counts
 
@@ -120,8 +120,6 @@ def opening(profile: str = "cpu") -> str:
 
 def lengths(run: Run) -> str:
     """How long a run was trained, in words: its steps, of all trainings of the same kind, and the patches of each."""
-    first, *others = goes(run)
-    text = f"{sum(go.steps for go in (first, *others)):,} steps of {run.batch} patches of {run.patch}x{run.patch}"
-    if others:
-        text += f", in {1 + len(others)} goes"
-    return f"{text}, after {first.start[0].name}" if first.start else text
+    steps, goes, start = trained_for(run)
+    text = f"{steps:,} steps of {run.batch} patches of {run.patch}x{run.patch}"
+    return text + f", in {goes} goes" * (goes > 1) + f", after {start}" * bool(start)

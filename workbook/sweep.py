@@ -18,7 +18,7 @@ from tadlib import settings
 from tadlib.errors import BadInput
 from tadlib.files import STAND_IN
 from tadlib.run import Run
-from tadlib.stored import Trained, folder, is_trained, on_this_machine
+from tadlib.stored import is_trained, of, on_this_machine
 from workbook import scale, studies
 from workbook.engines import FLAG, OUT_OF_TIME, Engine, Job, noted
 from workbook.scores import complete
@@ -43,12 +43,13 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
 
     def put(run: Run, scored: bool) -> None:
         run = on_this_machine(run)
-        trained = Trained(run, folder(run))
-        if _usable(run) and not (scored and not all(complete(trained, *todo) for todo in studies.scoring(run))):
+        trained = of(run)
+        if trained.has_weights:
+            if not scored or all(complete(trained, *todo) for todo in studies.scoring(run)):
+                return
+        elif scored and is_trained(run):  # whatever is stored of it is all that there will be
             return
-        if scored and is_trained(run) and not trained.has_weights:
-            return
-        for earlier in () if _usable(run) else run.start:
+        for earlier in () if trained.has_weights else run.start:
             put(earlier, False)
         found.setdefault(run.name, run)
 
@@ -59,11 +60,6 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
             raise BadInput(error.args[0]) from None
     by_name = {name.removesuffix(STAND_IN): run for name, run in found.items()}
     return [by_name[name] for name in scale.longest_first(scale.tasks(list(by_name)))]
-
-
-def _usable(run: Run) -> bool:
-    """Whether it is trained and its weights, which git keeps of few, are here."""
-    return is_trained(run) and Trained(run, folder(run)).has_weights
 
 
 @dataclass
@@ -146,7 +142,7 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
 
     When it is interrupted, trainings leave their checkpoints and end. Raises BadInput where not all nodes see the same.
     """
-    if again := [run.name for run in runs if is_trained(run) and not _usable(run)]:
+    if again := [run.name for run in runs if is_trained(run) and not of(run).has_weights]:
         print(f"trained again, since others start from them and their weights are not kept: {', '.join(again)}")
     environment = {k: v for k, v in os.environ.items() if k.startswith("TAD_")} | {
         "TAD_RESULTS": str(settings.results(profile).resolve().parent),
@@ -160,7 +156,7 @@ def sweep(runs: Sequence[Run], engine: Engine, profile: str, threads: int = 1) -
             engine.check(places, environment, sorted({n for run in runs for n in run.train}))
             for run in runs:
                 after = [handles[s.name] for s in map(on_this_machine, run.start) if s.name in handles]
-                if not _usable(run):
+                if not of(run).has_weights:
                     handles[run.name] = engine.submit(Job(run, "train", places, environment, threads), after)
                     rows[run.name].jobs.append(handles[run.name])
                 first = [handles[run.name]] if run.name in handles else []

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tadlib import settings
+from tadlib.errors import BadInput
 from workbook import costs
 
 MACHINE = {"cpu": "a processor", "gpu": "", "python": "3", "torch": "2"}
@@ -50,3 +51,11 @@ def test_two_jobs_against_one(kept):
     row = {"model": "net", "side": 768, "cores": 2}
     kept("jobs", row | {"command": "downscale", "ratio": 1.94}, row | {"command": "upscale", "ratio": 1.66})
     assert costs.jobs().startswith("Two jobs made 1.9 (downscale) and 1.7 (upscale) times the pictures")
+
+
+@pytest.mark.parametrize("name, passage", [("backends", costs.backends), ("refine_cost", costs.refining),
+                                           ("jobs", costs.jobs)])
+def test_a_record_without_a_column_is_told_in_a_line_that_names_it(kept, name, passage):
+    kept(name, {"model": "net", "threads": 2, "cores": 2, "what": "cold downscale", "unit": "s", "command": "downscale"})
+    with pytest.raises(BadInput, match=rf"{name}\.csv: damaged \(no column "):
+        passage()
