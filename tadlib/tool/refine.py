@@ -13,6 +13,7 @@ from tadlib.channel import KINDS, Channel
 from tadlib.errors import BadInput
 from tadlib.networks import TAD
 from tadlib.pixels import with_neighbours
+from tadlib.tool import jpeg
 from tadlib.tool.codec import Tiling
 from tadlib.tool.descent import descend, large, tiles
 
@@ -117,7 +118,8 @@ class Loss:
         net, scale = self.net, self.scale
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            sent = self.channel.send(z, torch.Generator().manual_seed(self.seed + step)) if rounded else z.clamp(0, 1)
+            rng = torch.Generator().manual_seed(self.seed + step)
+            sent = jpeg.send(self.channel, z, rng) if rounded else z.clamp(0, 1)
             apart = self.likeness * (z - self.guide).square().mean()
         received = sent.detach()
         share = torch.zeros_like(received)  # of each received value in the error

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from tadlib.__main__ import main
-from tadlib.channel import Channel, send
+from tadlib.channel import Channel, _halved_chroma, send
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import psnr
 from tadlib.files import read_image, read_picture, write_png
 from tadlib.networks import build
 from tadlib.pixels import from_array, to_array, to_codes, to_float, with_neighbours
 from tadlib.tasks import guidance
-from tadlib.tool import descent, models, refine
+from tadlib.tool import descent, jpeg, models, refine
 from tadlib.tool.codec import Codec
 from tadlib.tool.pictures import Origin
 from tadlib.tool.video import parts
@@ -165,6 +165,41 @@ def test_a_code_made_for_its_channel_is_better_behind_it(photo, channel):
     means = [np.mean([psnr(to_codes(net.decode(send(z, channel, torch.Generator().manual_seed(s)), 4)), hr)
                       for s in range(4)]) for z in (slr, made)]
     assert means[1] > means[0]
+
+
+@pytest.mark.parametrize("channel", ["jpeg:90", "jpeg444:75"])
+def test_what_a_jpeg_lets_through_is_worth_more_than_straight_through(photo, monkeypatch, channel):
+    net, through = models.find("robust").network(), Channel.parse(channel)
+    hr, slr, guide = begun(net, photo)
+    own = refine.refine(net, hr, slr, guide, 4, 6, channel=through)
+    monkeypatch.setattr(jpeg, "send", lambda channel, z, rng=None: channel.send(z, rng))
+    straight = refine.refine(net, hr, slr, guide, 4, 6, channel=through)
+    assert reached(net, hr, own, channel=channel) > reached(net, hr, straight, channel=channel) + 0.05
+
+
+def test_a_coefficient_in_the_middle_of_its_step_is_moved_half_and_one_at_the_edge_twice():
+    steps = jpeg._tables(50)[0][0, 0].item()  # of the mean of a block, in which 8 levels of every pixel are one
+    for u, slope in ((0.0, 0.5), (12**-0.5, 1.0), (0.5, 2.0)):
+        level = torch.tensor((128 + (3 + u) * steps / 8 - 1e-4) / 255)
+        x = level.expand(1, 1, 8, 8).clone().requires_grad_()
+        gradient, = torch.autograd.grad(jpeg.unrounded(x, 50, False).sum(), x)
+        assert torch.allclose(gradient, torch.full_like(x, slope), atol=0.01)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (21, 30)])
+def test_unrounded_a_jpeg_is_the_picture_but_for_its_chroma(photo, size):
+    x = to_float(photo[None, :, : size[0], : size[1]])
+    assert torch.allclose(jpeg.unrounded(x, 75, False), x, atol=1e-5)
+    assert torch.allclose(jpeg.unrounded(x[:, :1], 75, True), x[:, :1], atol=1e-5)
+    file = send(x, "jpeg:100")
+    apart = [float((other - file).abs().mean()) for other in (jpeg.unrounded(x, 75, True), _halved_chroma(x), x)]
+    assert apart[0] < apart[1] < apart[2] and apart[0] < 0.8 / 255  # a reader enlarges halved chroma linearly
+
+
+def test_behind_a_jpeg_arrives_what_its_file_holds(photo):
+    z = to_float(photo[None, :, :40, :40]).requires_grad_()
+    for text in ("jpeg:90", "jpeg444:75", "jpeg:75+resize:0.9", "8bit"):
+        assert torch.equal(jpeg.send(Channel.parse(text), z), send(z, text))
 
 
 def test_grey_images_and_three_frames_are_refined_too(photo):

@@ -56,6 +56,6 @@ def test_two_jobs_against_one(kept):
 @pytest.mark.parametrize("name, passage", [("backends", costs.backends), ("refine_cost", costs.refining),
                                            ("jobs", costs.jobs)])
 def test_a_record_without_a_column_is_told_in_a_line_that_names_it(kept, name, passage):
-    kept(name, {"model": "net", "threads": 2, "cores": 2, "what": "cold downscale", "unit": "s", "command": "downscale"})
+    kept(name, {"model": "net", "threads": 2, "cores": 2, "what": "a command", "command": "downscale"})
     with pytest.raises(BadInput, match=rf"{name}\.csv: damaged \(no column "):
         passage()

@@ -1,0 +1,86 @@
+"""What a JPEG file lets through of a small change: the gradient for codes that are made for such a file.
+
+In training the gradient passes straight through a file (channel.py), right on the mean over many pictures. Of one code
+more is known: where each of its DCT coefficients stands between the whole numbers of steps to which the file rounds
+it. One in the middle of a step moves nothing by moving a little, one at a step's edge moves by all of it. Half of the
+gradient passes straight, the other half as 12 u^2, u the distance from the nearest whole number in steps (in [0, 1/2],
+its mean over them 1/12); halved chroma passes as readers of files enlarge it, linearly. On 20 held-out crops that is
+worth 0.1 dB behind JPEG 90, in ten steps and in thirty (robust); all of it as 12 u^2 less, 0.04 and 0.02.
+"""
+from __future__ import annotations
+
+import functools
+import io
+import math
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from torch import Generator, Tensor
+
+from tadlib.channel import Channel
+
+SUBSAMPLED = {"jpeg": True, "jpeg444": False}  # the kinds of stage, and whether their chroma is halved
+YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF's; chroma around 0
+N = 8  # side of a block
+
+
+def send(channel: Channel, z: Tensor, rng: Generator | None = None) -> Tensor:
+    """channel.send(z, rng), with a JPEG's own gradient."""
+    for stage in channel.stages:
+        arrived = stage.send(z, rng)
+        if stage.kind in SUBSAMPLED and z.requires_grad:
+            with torch.autocast(z.device.type, enabled=False):
+                passes = unrounded(z.clamp(0, 1), int(stage.value), SUBSAMPLED[stage.kind])
+            arrived = arrived.detach() + (passes - passes.detach())
+        z = arrived
+    return z
+
+
+def unrounded(x: Tensor, quality: int, halved: bool) -> Tensor:
+    """(B, 3 or 1, h, w) in [0, 1] as it would be if no coefficient were rounded, with the gradient said above."""
+    luma_table, chroma_table = _tables(quality)
+    if x.shape[1] == 1:
+        return _rounded_slope(255 * x - 128, luma_table) / 255 + 128 / 255
+    ycc = torch.einsum("dc,bchw->bdhw", x.new_tensor(YCC), 255 * x)
+    luma = _rounded_slope(ycc[:, :1] - 128, luma_table) + 128
+    chroma = ycc[:, 1:].flatten(0, 1)[:, None]  # (2 B, 1, h, w)
+    if halved:
+        chroma = F.avg_pool2d(chroma, 2, ceil_mode=True)
+    chroma = _rounded_slope(chroma, chroma_table)
+    if halved:
+        chroma = F.interpolate(chroma, scale_factor=2.0, mode="bilinear")[..., : x.shape[-2], : x.shape[-1]]
+    ycc = torch.cat([luma, chroma[:, 0].unflatten(0, (-1, 2))], 1)
+    return torch.einsum("cd,bdhw->bchw", torch.linalg.inv(x.new_tensor(YCC)), ycc) / 255
+
+
+def _rounded_slope(plane: Tensor, steps: Tensor) -> Tensor:
+    """A plane (B, 1, h, w), itself; the gradient weighted coefficient by coefficient. `steps`: (1, 64, 1, 1)."""
+    h, w = plane.shape[-2:]
+    steps, basis = steps.to(plane), _basis().to(plane)
+    blocks = F.pad(plane, (0, -w % N, 0, -h % N), mode="replicate")
+    coefficients = F.conv2d(blocks, basis, stride=N) / steps  # (B, 64, blocks, blocks)
+    u = (coefficients - coefficients.round()).detach()
+    weighted = coefficients * (0.5 + 6 * u.square())
+    coefficients = coefficients.detach() + (weighted - weighted.detach())
+    return F.conv_transpose2d(coefficients * steps, basis, stride=N)[..., :h, :w]
+
+
+@functools.cache
+def _tables(quality: int) -> tuple[Tensor, Tensor]:
+    """The steps of luma and chroma coefficients, each (1, 64, 1, 1), as Pillow writes them into a file."""
+    file = io.BytesIO()
+    Image.new("RGB", (N, N)).save(file, "JPEG", quality=quality)
+    file.seek(0)
+    with JpegImageFile(file) as picture:
+        luma, chroma = (torch.tensor(table, dtype=torch.float32) for _, table in sorted(picture.quantization.items()))
+    return luma.view(1, -1, 1, 1), chroma.view(1, -1, 1, 1)
+
+
+@functools.cache
+def _basis() -> Tensor:
+    """The orthonormal DCT-II of 8x8 blocks: (64, 1, 8, 8), vertical frequency first."""
+    k = torch.arange(N)
+    one = torch.cos((2 * k + 1) * k[:, None] * math.pi / (2 * N)) * torch.where(k > 0, 2 / N, 1 / N).sqrt()[:, None]
+    return torch.einsum("iy,jx->ijyx", one, one).reshape(N * N, 1, N, N)
