@@ -15,11 +15,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Generator, Tensor
 
-from tadlib.channel import Channel
+from tadlib.channel import KINDS, Channel, Stage
 
 SUBSAMPLED = {"jpeg": True, "jpeg444": False}  # the kinds of stage, and whether their chroma is halved
 YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF's; chroma around 0
@@ -32,15 +31,16 @@ def send(channel: Channel, z: Tensor, rng: Generator | None = None) -> Tensor:
         arrived = stage.send(z, rng)
         if stage.kind in SUBSAMPLED and z.requires_grad:
             with torch.autocast(z.device.type, enabled=False):
-                passes = unrounded(z.clamp(0, 1), int(stage.value), SUBSAMPLED[stage.kind])
+                passes = unrounded(z.clamp(0, 1), stage)
             arrived = arrived.detach() + (passes - passes.detach())
         z = arrived
     return z
 
 
-def unrounded(x: Tensor, quality: int, halved: bool) -> Tensor:
-    """(B, 3 or 1, h, w) in [0, 1] as it would be if no coefficient were rounded, with the gradient said above."""
-    luma_table, chroma_table = _tables(quality)
+def unrounded(x: Tensor, stage: Stage) -> Tensor:
+    """(B, 3 or 1, h, w) in [0, 1] as such a file would hold it if it rounded nothing, with the gradient said above."""
+    luma_table, chroma_table = _tables(stage)
+    halved = SUBSAMPLED[stage.kind]
     if x.shape[1] == 1:
         return _rounded_slope(255 * x - 128, luma_table) / 255 + 128 / 255
     ycc = torch.einsum("dc,bchw->bdhw", x.new_tensor(YCC), 255 * x)
@@ -68,12 +68,11 @@ def _rounded_slope(plane: Tensor, steps: Tensor) -> Tensor:
 
 
 @functools.cache
-def _tables(quality: int) -> tuple[Tensor, Tensor]:
-    """The steps of luma and chroma coefficients, each (1, 64, 1, 1), as Pillow writes them into a file."""
-    file = io.BytesIO()
-    Image.new("RGB", (N, N)).save(file, "JPEG", quality=quality)
-    file.seek(0)
-    with JpegImageFile(file) as picture:
+def _tables(stage: Stage) -> tuple[Tensor, Tensor]:
+    """The steps of luma and chroma coefficients, each (1, 64, 1, 1), as they stand in such a file."""
+    write = KINDS[stage.kind].file
+    assert write is not None
+    with JpegImageFile(io.BytesIO(write(torch.zeros(3, N, N, dtype=torch.uint8), stage.value))) as picture:
         luma, chroma = (torch.tensor(table, dtype=torch.float32) for _, table in sorted(picture.quantization.items()))
     return luma.view(1, -1, 1, 1), chroma.view(1, -1, 1, 1)
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tadlib.__main__ import main
-from tadlib.channel import Channel, _halved_chroma, send
+from tadlib.channel import Channel, Stage, _halved_chroma, send
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import psnr
 from tadlib.files import read_image, read_picture, write_png
@@ -178,28 +178,30 @@ def test_what_a_jpeg_lets_through_is_worth_more_than_straight_through(photo, mon
 
 
 def test_a_coefficient_in_the_middle_of_its_step_is_moved_half_and_one_at_the_edge_twice():
-    steps = jpeg._tables(50)[0][0, 0].item()  # of the mean of a block, in which 8 levels of every pixel are one
+    half = Stage("jpeg444", "50")
+    steps = jpeg._tables(half)[0][0, 0].item()  # of the mean of a block, in which 8 levels of every pixel are one
     for u, slope in ((0.0, 0.5), (12**-0.5, 1.0), (0.5, 2.0)):
         level = torch.tensor((128 + (3 + u) * steps / 8 - 1e-4) / 255)
         x = level.expand(1, 1, 8, 8).clone().requires_grad_()
-        gradient, = torch.autograd.grad(jpeg.unrounded(x, 50, False).sum(), x)
+        gradient, = torch.autograd.grad(jpeg.unrounded(x, half).sum(), x)
         assert torch.allclose(gradient, torch.full_like(x, slope), atol=0.01)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (21, 30)])
 def test_unrounded_a_jpeg_is_the_picture_but_for_its_chroma(photo, size):
     x = to_float(photo[None, :, : size[0], : size[1]])
-    assert torch.allclose(jpeg.unrounded(x, 75, False), x, atol=1e-5)
-    assert torch.allclose(jpeg.unrounded(x[:, :1], 75, True), x[:, :1], atol=1e-5)
-    file = send(x, "jpeg:100")
-    apart = [float((other - file).abs().mean()) for other in (jpeg.unrounded(x, 75, True), _halved_chroma(x), x)]
+    assert torch.allclose(jpeg.unrounded(x, Stage("jpeg444", "75")), x, atol=1e-5)
+    assert torch.allclose(jpeg.unrounded(x[:, :1], Stage("jpeg", "75")), x[:, :1], atol=1e-5)
+    file, own = send(x, "jpeg:100"), jpeg.unrounded(x, Stage("jpeg", "75"))
+    apart = [float((other - file).abs().mean()) for other in (own, _halved_chroma(x), x)]
     assert apart[0] < apart[1] < apart[2] and apart[0] < 0.8 / 255  # a reader enlarges halved chroma linearly
 
 
 def test_behind_a_jpeg_arrives_what_its_file_holds(photo):
     z = to_float(photo[None, :, :40, :40]).requires_grad_()
-    for text in ("jpeg:90", "jpeg444:75", "jpeg:75+resize:0.9", "8bit"):
-        assert torch.equal(jpeg.send(Channel.parse(text), z), send(z, text))
+    for text in ("jpeg:90", "jpeg444:75", "jpeg", "jpeg:75+resize:0.9", "8bit"):
+        for colours in (z, z[:, :1]):
+            assert torch.equal(jpeg.send(Channel.parse(text), colours), send(colours, text))
 
 
 def test_grey_images_and_three_frames_are_refined_too(photo):
