@@ -69,7 +69,7 @@ def _file(words: str, form: str, halved: bool = False, quality: bool = True, **o
         passes = x.clamp(0, 1)
         if halved and x.shape[1] == 3:
             passes = _halved_chroma(passes)
-        return _straight_through(passes, torch.cat(arrived).to(x.device))
+        return straight_through(passes, torch.cat(arrived).to(x.device))
 
     number = r"([1-9]\d?|100)?" if quality else None
     return Kind(words, send, number, "a quality, a whole number from 1 to 100", file=write)
@@ -244,7 +244,7 @@ def _range(text: str) -> tuple[str, str, str | None]:
 
 def quantize(x: Tensor) -> Tensor:
     """Clamp to [0, 1] and round to multiples of 1/255; the gradient passes through the rounding."""
-    return _straight_through(x.clamp(0, 1), x.clamp(0, 1).mul(255).round().div(255))
+    return straight_through(x.clamp(0, 1), x.clamp(0, 1).mul(255).round().div(255))
 
 
 def _halved_chroma(x: Tensor) -> Tensor:
@@ -254,6 +254,6 @@ def _halved_chroma(x: Tensor) -> Tensor:
     return luma + F.interpolate(chroma, scale_factor=2.0)[..., : x.shape[-2], : x.shape[-1]]
 
 
-def _straight_through(x: Tensor, value: Tensor) -> Tensor:
+def straight_through(x: Tensor, value: Tensor) -> Tensor:
     # x + (value - x) would lose the last bits of value: keep value exact, borrow only x's gradient
     return value.detach() + (x - x.detach()) if x.requires_grad else value

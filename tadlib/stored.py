@@ -64,7 +64,7 @@ class Trained:
             raise BadInput(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
     @property
-    def has_weights(self) -> bool:  # git keeps those of few
+    def has_weights(self) -> bool:  # or none to have: a baseline. Of few of those that are trained git keeps them
         return (self.folder / RECORD).exists() and ((self.folder / WEIGHTS).exists() or not self.run.trains)
 
     def unchanged(self) -> Trained:
@@ -153,7 +153,7 @@ def on_this_machine(run: Run) -> Run:
     bundled sample, named so. A folder of own images has no stand-in.
     """
     own = not all(map(sets.is_registered, run.train))
-    if own or is_trained(run) or (all(map(sets.is_here, run.train))
+    if own or run.name.endswith(STAND_IN) or is_trained(run) or (all(map(sets.is_here, run.train))
                                   and all(on_this_machine(s) == s for s in run.start)):
         return run
     return replace(run, name=run.name + STAND_IN, train=("SampleTrain",))

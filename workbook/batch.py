@@ -74,7 +74,7 @@ def _train(runs: list[Run], retrain: bool) -> None:
     else:
         print("nothing to train: every run is stored")
     for run in plan:
-        fit(run, retrain or not stored.of(run).has_weights)
+        fit(run, retrain or (is_trained(run) and not stored.of(run).has_weights))
     for trained in tqdm(list(map(stored.of, runs)), desc="scoring", disable=None, leave=False):
         if trained.has_weights:
             for wanted in studies.scoring(trained.run):

@@ -22,7 +22,7 @@ from tadlib.data import sets
 from tadlib.errors import BadInput
 from tadlib.files import replacing
 from tadlib.run import Run
-from tadlib.stored import of, on_this_machine
+from tadlib.stored import is_trained, of, on_this_machine
 from tadlib.training.fit import fit
 from tadlib.training.loop import Progress
 from workbook import studies
@@ -61,7 +61,7 @@ class Job:
                 return f"{platform.node()}: not all that it takes is here"
             if self.act == "train":
                 note(self.places[0], self.run, "training")
-                again = not of(self.run).has_weights  # another one starts from them
+                again = is_trained(self.run) and not of(self.run).has_weights  # another one starts from them
                 fit(self.run, retrain=again, quiet=True, watch=self._watch())
                 note(self.places[0], self.run, "trained")
             else:

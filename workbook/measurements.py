@@ -113,11 +113,10 @@ def goes(run: Run) -> list[Run]:
     return found
 
 
-def trained_for(run: Run) -> tuple[int, int, str]:
-    """Steps of all its `goes`, how many these are, and the run that the first of them starts from ("": none)."""
+def trained_for(run: Run) -> tuple[int, int, list[str]]:
+    """Steps of all its `goes`, how many these are, and the names of the runs that the first of them starts from."""
     found = goes(run)
-    start = found[0].start[-1].name if found[0].start else ""
-    return sum(go.steps for go in found), len(found), start
+    return sum(go.steps for go in found), len(found), [start.name for start in found[0].start]
 
 
 def whole_history(name: str, profile: str = "cpu") -> pd.DataFrame:

@@ -120,6 +120,6 @@ def opening(profile: str = "cpu") -> str:
 
 def lengths(run: Run) -> str:
     """How long a run was trained, in words: its steps, of all trainings of the same kind, and the patches of each."""
-    steps, goes, start = trained_for(run)
+    steps, goes, starts = trained_for(run)
     text = f"{steps:,} steps of {run.batch} patches of {run.patch}x{run.patch}"
-    return text + f", in {goes} goes" * (goes > 1) + f", after {start}" * bool(start)
+    return text + f", in {goes} goes" * (goes > 1) + f", after {' and '.join(starts)}" * bool(starts)

@@ -177,14 +177,19 @@ def test_what_a_jpeg_lets_through_is_worth_more_than_straight_through(photo, mon
     assert reached(net, hr, own, channel=channel) > reached(net, hr, straight, channel=channel) + 0.05
 
 
-def test_a_coefficient_in_the_middle_of_its_step_is_moved_half_and_one_at_the_edge_twice():
-    half = Stage("jpeg444", "50")
-    steps = jpeg._tables(half)[0][0, 0].item()  # of the mean of a block, in which 8 levels of every pixel are one
-    for u, slope in ((0.0, 0.5), (12**-0.5, 1.0), (0.5, 2.0)):
-        level = torch.tensor((128 + (3 + u) * steps / 8 - 1e-4) / 255)
-        x = level.expand(1, 1, 8, 8).clone().requires_grad_()
-        gradient, = torch.autograd.grad(jpeg.unrounded(x, half).sum(), x)
-        assert torch.allclose(gradient, torch.full_like(x, slope), atol=0.01)
+@pytest.mark.parametrize("plane, row, column, step", [(0, 0, 0, 16), (0, 1, 5, 58), (0, 5, 1, 35), (1, 1, 1, 21)])
+@pytest.mark.parametrize("u, slope", [(0.0, 0.5), (12**-0.5, 1.0), (0.499, 2.0)])
+def test_a_coefficient_in_the_middle_of_its_step_is_moved_half_and_one_at_the_edge_twice(plane, row, column, step, u,
+                                                                                         slope):
+    """The steps are those of the JPEG standard (ITU-T T.81, Annex K), which are written at quality 50."""
+    wave = jpeg._basis()[8 * row + column, 0]  # (8, 8)
+    to_ycc, to_rgb = torch.tensor(jpeg.YCC)[plane], torch.tensor(jpeg.RGB)[:, plane]
+    direction = to_rgb[:, None, None] * wave  # of this coefficient alone
+    x = (128 + direction * (3 + u) * step)[None] / 255
+    x = x.requires_grad_()
+    y = jpeg.unrounded(x, Stage("jpeg444", "50"))
+    gradient, = torch.autograd.grad((torch.einsum("c,bchw->bhw", to_ycc, y) * wave).sum(), x)
+    assert (gradient * direction).sum().item() == pytest.approx(slope, abs=0.02)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (21, 30)])

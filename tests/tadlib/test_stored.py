@@ -165,6 +165,11 @@ def test_a_stored_run_is_found_without_its_data(leave):
     assert stored.of(run).folder == stored.folder(run) and stored.is_trained(run)
 
 
+def test_a_stand_in_is_its_own(own_results, no_data):
+    once = stored.on_this_machine(replace(TINY, train=("BSDS_train",), start=(replace(TINY, train=("BSDS_train",)),)))
+    assert once.name == "tiny_sample" and stored.on_this_machine(once) == once
+
+
 # ------------------------------------------------------------------------------------------------------- damaged
 
 DAMAGED = {"empty": lambda text: b"", "half": lambda text: text[: len(text) // 2],
@@ -265,6 +270,15 @@ def test_weights_that_are_not_there_are_told(leave):
     assert "this run keeps no weights" in told(trained, trained.folder / "weights.safetensors")
     shutil.rmtree(trained.folder)
     told(trained, trained.folder / "record.json")
+
+
+def test_what_is_not_complete_has_no_weights_and_a_baseline_needs_none(leave):
+    trained, baseline = leave(), leave(Run("bicubic", "bicubic", steps=0, train=(), profile="smoke"))
+    (baseline.folder / "weights.safetensors").unlink()
+    assert trained.has_weights and baseline.has_weights
+    for run in (trained, baseline):
+        (run.folder / "record.json").unlink()
+        assert not run.has_weights
 
 
 def test_a_model_opens_where_the_zoo_has_lost_its_row(leave, monkeypatch):

@@ -38,6 +38,7 @@ def test_a_training_s_length_is_said_with_what_it_started_from():
     assert lengths(studies.named("tool_x4")) == "37,000 steps of 64 patches of 64x64, in 5 goes"
     assert lengths(studies.named("robust_middle")) == "3,000 steps of 64 patches of 64x64, after tool_x4_middle"
     assert lengths(studies.named("aetad_video")) == "300 steps of 8 patches of 96x96, after aetad"
+    assert lengths(studies.named("direct")).endswith(", after aetad_video and sofvsr")
     assert lengths(studies.named("tool_x2")).endswith(" of 48x48, after tool_x2_short")
 
 
