@@ -4,7 +4,8 @@ In training the gradient passes straight through a file (channel.py), right on t
 more is known: where each of its DCT coefficients stands between the whole numbers of steps to which the file rounds
 it. One in the middle of a step moves nothing by moving a little, one at a step's edge moves by all of it. So half of
 the gradient passes straight, the other half as 12 u^2, u in [-1/2, 1/2] the distance from the nearest whole number of
-steps (12 u^2 is 1 on the mean where u is uniform). Halved chroma passes as libjpeg enlarges it, linearly.
+steps (12 u^2 is 1 on the mean where u is uniform). Halved chroma passes as libjpeg enlarges it, linearly. All of this
+was chosen on held-out crops, for ten steps behind JPEG 90.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from tadlib.channel import KINDS, Channel, Stage, straight_through
 SUBSAMPLED = {"jpeg": True, "jpeg444": False}  # the kinds of stage, and whether their chroma is halved
 YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JFIF's; chroma around 0
 RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))  # and back
+FINE = 2  # steps of so many levels and less: the file's own rounding of pixels and colours moves u too far to know it
 N = 8  # side of a block
 
 
@@ -60,7 +62,8 @@ def _rounded_slope(plane: Tensor, steps: Tensor) -> Tensor:
     blocks = F.pad(plane, (0, -w % N, 0, -h % N), mode="replicate")
     coefficients = F.conv2d(blocks, basis, stride=N) / steps  # (B, 64, blocks, blocks)
     u = (coefficients - coefficients.round()).detach()
-    coefficients = straight_through(coefficients * (0.5 + 6 * u.square()), coefficients)
+    weight = torch.where(steps > FINE, 0.5 + 6 * u.square(), 1)
+    coefficients = straight_through(coefficients * weight, coefficients)
     return F.conv_transpose2d(coefficients * steps, basis, stride=N)[..., :h, :w]
 
 

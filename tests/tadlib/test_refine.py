@@ -190,6 +190,8 @@ def test_a_coefficient_in_the_middle_of_its_step_is_moved_half_and_one_at_the_ed
     y = jpeg.unrounded(x, Stage("jpeg444", "50"))
     gradient, = torch.autograd.grad((torch.einsum("c,bchw->bhw", to_ycc, y) * wave).sum(), x)
     assert (gradient * direction).sum().item() == pytest.approx(slope, abs=0.02)
+    finest, = torch.autograd.grad((jpeg.unrounded(x, Stage("jpeg444", "100")) * direction).sum(), x)
+    assert torch.allclose(finest, direction, atol=1e-4)  # whose steps are no wider than a level
 
 
 @pytest.mark.parametrize("size", [(96, 128), (21, 30)])
