@@ -24,8 +24,8 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "bicubic": "bicubic, bicubic", "lanczos": "bicubic, Lanczos", "no_tad": "bicubic, `no_tad`",
         "aetad": "`aetad` (the report's)", "no_tad_x4": "bicubic, `no_tad_x4`", "tool_x4_short": "`tool_x4_short`",
         "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`", "tool_x4": "**`tool_x4`**",
-        "robust_short": "`robust_short`",
-        "robust_middle": "`robust_middle`", "robust": "**`robust`**, for lossy ways",
+        "robust_short": "`robust_short`", "robust_middle": "`robust_middle`", "robust_10k": "`robust_10k`",
+        "robust": "**`robust`**, for lossy ways",
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
         "grey": "Y alone, no colour", "cic_color": "Y, guessed (after Zhang et al.)",
@@ -63,9 +63,9 @@ def _trained(run: Run) -> str:
     """Steps, of all goes, x patches x pixels of a training, briefly; and if it was on whole DIV2K, not on its crops."""
     if not run.trains:
         return ""
-    steps, goes, start = trained_for(run)
+    steps, goes, starts = trained_for(run)
     own = f"{steps:,} x {run.batch} x {run.patch}²{', DIV2K' if 'DIV2K' in run.train else ''}"
-    return own + f" in {goes} goes" * (goes > 1) + f" after `{start}`" * bool(start)
+    return own + f" in {goes} goes" * (goes > 1) + f" after `{'` and `'.join(starts)}`" * bool(starts)
 
 
 def _beside_others(profile: str) -> str:
