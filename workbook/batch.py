@@ -85,7 +85,7 @@ def _starts(run: Run, retrain: bool) -> list[Run]:
     """What has to be trained before a run, in that order: what it starts from and is not here with its weights, which
     git keeps of few; with `retrain` all that it starts from.
     """
-    missing = [s for s in map(on_this_machine, run.start) if retrain or not stored.of(s).has_weights]
+    missing = [s.run for s in map(stored.of, run.start) if retrain or not s.has_weights]
     return [each for s in missing for each in (*_starts(s, retrain), s)]
 
 

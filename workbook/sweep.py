@@ -42,8 +42,8 @@ def plan(names: Sequence[str], notebooks: Sequence[str], profile: str) -> list[R
     found: dict[str, Run] = {}
 
     def put(run: Run, scored: bool) -> None:
-        run = on_this_machine(run)
         trained = of(run)
+        run = trained.run
         if trained.has_weights:
             if not scored or all(complete(trained, *todo) for todo in studies.scoring(run)):
                 return
