@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from tadlib.channel import KINDS, Channel, check_draws, draw, png_bytes, quantize, send
+from tadlib.channel import KINDS, Channel, _halved_chroma, check_draws, draw, png_bytes, quantize, send
 from tadlib.errors import BadInput
 from tadlib.evaluation.metrics import psnr
 from tadlib.files import read_image
@@ -73,6 +74,15 @@ def test_of_halved_chroma_only_the_mean_of_four_pixels_gets_a_gradient(channel):
         got, = torch.autograd.grad((received * colour * pattern).sum(), x, retain_graph=True)
         along = (got * colour * pattern).sum() / (colour * pattern).square().sum()
         assert along.item() == pytest.approx(share, abs=1e-5)
+
+
+@pytest.mark.parametrize("channel", ["jpeg:100", "webp:100"])
+def test_a_reader_enlarges_halved_chroma_linearly(photo, channel):
+    x = to_float(photo[None, :, :96, :128])
+    luma = torch.einsum("c,bchw->bhw", torch.tensor([0.299, 0.587, 0.114]), x)[:, None]
+    by_blocks = luma + F.interpolate(F.avg_pool2d(x - luma, 2), scale_factor=2.0)
+    apart = [float((other - send(x, channel)).abs().mean()) for other in (_halved_chroma(x), by_blocks, x)]
+    assert apart[0] < apart[1] < apart[2]
 
 
 def test_stages_that_a_photo_program_makes():
