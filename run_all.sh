@@ -26,10 +26,10 @@ installed into .venv, once.
 environment variables:
   TAD_DATA               folder of the image sets (default: data/ of the project, and the bundled sample)
   TAD_RESULTS            where runs, figures and tables go (default: results/)
-  TAD_CHECKPOINTS        where unfinished trainings wait (default: build/checkpoints/)
-  TAD_MODELS             a folder of models to look in first, each a folder with record.json and weights.safetensors
-  TAD_DEVICE             cpu, cuda, cuda:1 or mps (default: the GPU if there is one)
-  TAD_PRECISION          fp32 or bf16, for training (default: what is faster here)
+  TAD_CHECKPOINTS        where unfinished trainings and large sets, decoded, wait (default: build/checkpoints/)
+  TAD_MODELS             a folder of models to look in first: as a training leaves them, or as `tadlib export` writes them
+  TAD_DEVICE             cpu, cuda, cuda:1 or mps (default: the CUDA GPU if there is one)
+  TAD_PRECISION          fp32 or bf16, for training and refining (default: what is faster here)
   TAD_UNTIL              seconds since 1970 at which a training stops and leaves its checkpoint
   TAD_CHECKPOINT_SECONDS between two checkpoints of a training (default: 60)
   TAD_NO_TRAINING        if set, what is not stored is an error and is not trained

@@ -3,6 +3,7 @@
 Each model is there as weights, for torch, and as the ONNX files that are made of them here: to build the wheel takes
 torch and onnx, to use it does not.
 """
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import SetupError
 
 MODELS = ("tool_x4", "tool_x2", "tool_color", "robust", "joint_x4")
-PARTS = ("record.json", "scores.csv", "weights.safetensors")
+RECORD = "record.json"
+PARTS = (RECORD, "scores.csv", "weights.safetensors")
 RUNS = Path("results", "cpu", "runs")
 
 
@@ -24,11 +26,16 @@ class WithModels(build_py):
         super().run()
         if not self.editable_mode:
             for folder in map(self.stored, MODELS):
-                for part in PARTS:
-                    place = Path(self.build_lib, "tadlib", "models", folder.name, part)
+                for path in (*(folder / part for part in PARTS), *self.before(folder)):
+                    place = Path(self.build_lib, "tadlib", "models", path.parent.name, path.name)
                     self.mkpath(str(place.parent))
-                    self.copy_file(str(folder / part), str(place))
+                    self.copy_file(str(path), str(place))
                 self.write_graphs(folder)
+
+    def before(self, folder: Path) -> list[Path]:
+        """The records of the runs from which a run goes on, back to the first: they say how long it was trained."""
+        earlier = [folder.with_name(name) for name in json.loads((folder / RECORD).read_text())["start"]]
+        return [path for start in earlier for path in (start / RECORD, *self.before(start))]
 
     def write_graphs(self, folder: Path) -> None:
         """The stored run's ONNX files beside its weights."""

@@ -1,7 +1,8 @@
-"""`python -m workbook data --download SET`: a set from its official archives, kept only if it has the right pixels.
+"""`python -m workbook data --download SET`: a set from its official archives, kept only if it has the right pixels
+(where sets.toml knows them: any are taken for whole DIV2K and VDIV2K).
 
 Archives and what is unpacked of them lie in SET.part, beside the set's place, until all of it is there and checked.
-Nothing else in the project opens a connection.
+Nothing else in the project opens a connection, but npm for the page "Try it" (site/try_page.py).
 """
 from __future__ import annotations
 

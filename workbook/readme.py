@@ -132,7 +132,8 @@ def spread(profile: str = "cpu") -> str:
     again = quoted()["color_shuffle_again"]["color_shuffle"]
     return ("* A training is one draw of many: three seeds of a net differ by up to "
             f"{widest(studies.SEEDS):.2f} dB on Set5 (RGB), of a colour net by {widest(studies.COLOUR_SEEDS):.2f}, "
-            f"and its grey image's distance from Y by {widest(studies.COLOUR_SEEDS, 'SLR'):.1f}; two nets of which "
+            f"its small image's likeness by {widest(studies.SEEDS, 'SLR'):.1f}, a colour net's grey image's distance "
+            f"from Y by {widest(studies.COLOUR_SEEDS, 'SLR'):.1f}; two nets of which "
             "there is one training each are not told apart by less. Other hardware is another "
             f"draw: `color_shuffle`, trained again from its row on another machine, gave {again['colours']:.2f} "
             f"instead of {rows['SHRT']:.2f} dB there, and a grey image {again['grey to Y']:.1f} instead of "

@@ -116,9 +116,9 @@ def explorer(models: Mapping[str, Trained], pictures: dict[str, Tensor], sigmas:
     networks = {name: trained.network() for name, trained in models.items()}
 
     @functools.lru_cache(maxsize=32)
-    def encoded(model: str, picture: str, which: int) -> tuple[Tensor, Tensor]:  # `which`: a name may be given again
+    def encoded(model: str, picture: Tensor) -> tuple[Tensor, Tensor]:  # by identity: a name may be given again
         run = models[model].run
-        hr = crop_to_multiple(_shrunk(pictures[picture], size), run.scale)
+        hr = crop_to_multiple(_shrunk(picture, size), run.scale)
         with torch.inference_mode():
             x_gd = guidance(to_float(hr), run.scale, run.guide)
             return x_gd, networks[model].encode(to_float(hr), run.scale, x_gd)
@@ -128,7 +128,7 @@ def explorer(models: Mapping[str, Trained], pictures: dict[str, Tensor], sigmas:
         hr = crop_to_multiple(_shrunk(pictures[picture], size), scale)
         if not hr.numel():
             raise BadInput(f"{picture}: smaller than the scale of {scale}")
-        x_gd, slr = encoded(model, picture, id(pictures[picture]))
+        x_gd, slr = encoded(model, pictures[picture])
         way = f"noise:{sigma}+{channel}" if sigma else channel
         with torch.inference_mode():
             received, ordinary = (send(x, way, torch.Generator().manual_seed(0)) for x in (slr, x_gd))

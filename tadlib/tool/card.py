@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 from tadlib.networks.tad import multiply_adds
+from tadlib.run import Run
 from tadlib.stored import Trained
 from tadlib.tasks import COLOUR, TASKS
 from tadlib.tool import models
@@ -83,6 +84,11 @@ Image.fromarray(large[0, : photo.shape[1], : photo.shape[2]]).save("large.png")
 """)
 
 
+def _after(run: Run) -> str:
+    """What a training goes on from, back to the first."""
+    return "".join(f", on from the {earlier.steps:,} of `{earlier.name}`{_after(earlier)}" for earlier in run.start)
+
+
 def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
     """YAML between dashes (each value as JSON, which YAML is), then Markdown. Raises BadInput for damaged scores."""
     record, run = trained.record, trained.run
@@ -113,7 +119,7 @@ def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
         name=name, what=what, params=f"{record['params']:,}", down=f"{counts[0]:,.0f}", up=f"{counts[1]:,.0f}",
         steps=f"{run.steps:,}",
         train=", ".join(train) or "nothing",
-        after="".join(f", on from the {earlier.steps:,} of `{earlier.name}`" for earlier in run.start),
+        after=_after(run),
         purpose=purpose, way="there and back in colour" if task is COLOUR else f"x{run.scale} down and up",
         table="\n".join(f"| {' | '.join(row)} |" for row in table) if sets else "It was not scored.",
         use=(use + (RUNTIME.substitute(name=name, clip=clip) if onnx else "")).rstrip(),

@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from tadlib import __version__
 from tadlib.errors import BadInput
-from tadlib.files import RECORD, WEIGHTS, replacing
+from tadlib.files import RECORD, WEIGHTS, read_record, replacing
 from tadlib.networks.tad import multiply_adds
 from tadlib.stored import Trained, describe, read_weights
 from tadlib.tool import models
@@ -48,9 +48,12 @@ def export(name: str, folder: Path, form: str = "onnx") -> list[Path]:
     if (trained.folder / "scores.csv").exists():
         parts["scores.csv"] = (trained.folder / "scores.csv").read_bytes()
     parts["README.md"] = card(name, trained, form, files).encode()
+    stale = _stale(folder, name, record) - parts.keys()
     for part, data in parts.items():
         with replacing(folder / part) as temporary:
             temporary.write_bytes(data)
+    for part in stale:
+        (folder / part).unlink(missing_ok=True)
     return [folder / part for part in parts]
 
 
@@ -96,6 +99,13 @@ def weights(trained: Trained) -> bytes:
     if state.keys() <= read_weights(trained.folder).keys():
         return (trained.folder / WEIGHTS).read_bytes()
     return save({key: values.half().contiguous() for key, values in state.items()})
+
+
+def _stale(folder: Path, name: str, record: dict) -> set[str]:
+    """What an earlier export of this model may have left in the folder, where it was of other weights."""
+    if not (folder / RECORD).exists() or read_record(folder).get("weights") == record.get("weights"):
+        return set()
+    return {WEIGHTS, "scores.csv", *(name + ending for ending in (models.DOWN, models.UP, models.REFINE))}
 
 
 def _refuse_others(folder: Path, name: str) -> None:

@@ -102,7 +102,7 @@ def _called(folder: Path) -> str:
 
 def facts(name: str) -> dict[str, Any]:
     """What there is to say of a model: what it is for, network, scale, params, multiply-adds for a pixel of the large
-    picture, steps, and the PSNR by set. Raises BadInput.
+    picture, steps of all trainings that led to it (where their records are here), and the PSNR by set. Raises BadInput.
     """
     here = place(name)
     folder = here.folder
@@ -112,10 +112,21 @@ def facts(name: str) -> dict[str, Any]:
     try:
         scale = int(record["scale"])
         said = {"model": name, "for": purpose(record), "network": str(record["model"]), "scale": scale,
-                "params": int(record["params"]), "steps": int(record["steps"])}
-    except (KeyError, TypeError, ValueError, AttributeError):
+                "params": int(record["params"])}
+        if steps := _steps(folder, record):
+            said["steps"] = steps
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise BadInput(f"{folder / RECORD}: not the record of a run") from None
     return said | _cost(here, record) | {"psnr_rgb": mean_scores(folder, scale)}
+
+
+def _steps(folder: Path, record: dict[str, Any]) -> int:
+    """Of a training and all those that it goes on from; 0 where one of them is not here."""
+    steps = [int(record["steps"])]
+    for start in record.get("start", []):
+        earlier = folder.with_name(str(start))
+        steps.append(_steps(earlier, read_record(earlier)) if (earlier / RECORD).exists() else 0)
+    return sum(steps) if all(steps) else 0
 
 
 def weights(record: dict[str, Any]) -> str | None:

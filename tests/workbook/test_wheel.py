@@ -71,20 +71,29 @@ def test_the_wheel_is_small_and_holds_the_library_and_its_models_and_nothing_els
         entries = packed.read(facts.replace("METADATA", "entry_points.txt")).decode()
         stored = {name: packed.read(name) for name in sizes if name.startswith("tadlib/models/")}
     inside = {Path(name) for name in sizes if ".dist-info/" not in name}
-    models = {file.parts[2].rpartition("-")[0]: file.parts[2] for file in inside if file.parts[1] == "models"}
+    models = {file.parts[2].rpartition("-")[0]: file.parts[2] for file in inside if file.name == "weights.safetensors"}
+    before = {start for folder in models.values() for start in led_to(ROOT / "results" / "cpu" / "runs" / folder)}
+    assert any(start.startswith("tool_x4_short-") for start in before)
     assert models.keys() == MODELS <= studies.KEPT
     code = {file for file in listed() if file.parts[0] == "tadlib"}
     assert Path("tadlib/py.typed") in code and Path("tadlib/data/sets.toml") in code
     assert inside == code | {Path("tadlib/models", folder, name) for folder in models.values()
                              for name in ("record.json", "scores.csv", "weights.safetensors")} | {
         Path("tadlib/models", folder, name + way) for name, folder in models.items()
-        for way in ("_down.onnx", "_up.onnx", "_refine.onnx")}
+        for way in ("_down.onnx", "_up.onnx", "_refine.onnx")} | {
+        Path("tadlib/models", folder, "record.json") for folder in before}  # of the others: how long they were trained
     for name, data in stored.items():
         if not name.endswith(".onnx"):
             assert data == (ROOT / "results" / "cpu" / "runs" / Path(name).relative_to("tadlib/models")).read_bytes()
     assert "tadlib = tadlib.__main__:" in entries
     assert "License-Expression: MIT" in about and "Provides-Extra: video" in about
     assert asked_for(wheel) == {"numpy", "onnxruntime", "pillow", "tqdm"}
+
+
+def led_to(folder: Path) -> set[str]:
+    """The folders of the runs that it goes on from, back to the first."""
+    earlier = json.loads((folder / "record.json").read_text())["start"]
+    return {*earlier, *(one for start in earlier for one in led_to(folder.with_name(start)))}
 
 
 def asked_for(wheel: Path) -> set[str]:
@@ -208,6 +217,7 @@ def test_the_command_of_an_installed_wheel_lists_its_models_what_they_are_for_an
     for name in MODELS:  # counted by torch here, read from the ONNX files there
         here = models.facts(name)
         assert said[name]["for"] == here["for"] and here["for"].startswith("tool: ")
+        assert said[name]["steps"] == here["steps"] and said["tool_x4"]["steps"] == 37_000
         assert said[name]["multiply_adds"] == pytest.approx(here["multiply_adds"], abs=0.5)
     version = tadlib_of(installed, "--version", cwd=tmp_path)
     assert version.stdout.split()[-1] == tadlib.__version__
