@@ -25,6 +25,7 @@ TABLES: list[tuple[str, list[str], str, dict[str, str]]] = [
         "aetad": "`aetad` (the report's)", "no_tad_x4": "bicubic, `no_tad_x4`", "tool_x4_short": "`tool_x4_short`",
         "tool_x4_middle": "`tool_x4_middle`", "tool_x4_24k": "`tool_x4_24k`", "tool_x4": "**`tool_x4`**",
         "robust_short": "`robust_short`", "robust_middle": "`robust_middle`", "robust_10k": "`robust_10k`",
+        "robust_20k": "`robust_20k`",
         "robust": "**`robust`**, for lossy ways",
         "bicubic_x2": "bicubic, bicubic", "tool_x2_short": "`tool_x2_short`", "tool_x2": "**`tool_x2`**"}),
     ("colour from grey", [s for s in studies.SCORED if s != "Sample"], "grey to Y, Set5", {
@@ -131,9 +132,9 @@ def spread(profile: str = "cpu") -> str:
     rows = score_table(["color_shuffle"], ("Set5",), profile, ("SHRT", "SLR")).set_index("kind")["psnr_rgb"]
     again = quoted()["color_shuffle_again"]["color_shuffle"]
     return ("* A training is one draw of many: three seeds of a net differ by up to "
-            f"{widest(studies.SEEDS):.2f} dB on Set5 (RGB), of a colour net by {widest(studies.COLOUR_SEEDS):.2f}, "
-            f"its small image's likeness by {widest(studies.SEEDS, 'SLR'):.1f}, a colour net's grey image's distance "
-            f"from Y by {widest(studies.COLOUR_SEEDS, 'SLR'):.1f}; two nets of which "
+            f"{widest(studies.SEEDS):.2f} dB on Set5 (RGB) and their small images' likeness by "
+            f"{widest(studies.SEEDS, 'SLR'):.1f}, those of a colour net by {widest(studies.COLOUR_SEEDS):.2f} and "
+            f"their grey images' distance from Y by {widest(studies.COLOUR_SEEDS, 'SLR'):.1f}; two nets of which "
             "there is one training each are not told apart by less. Other hardware is another "
             f"draw: `color_shuffle`, trained again from its row on another machine, gave {again['colours']:.2f} "
             f"instead of {rows['SHRT']:.2f} dB there, and a grey image {again['grey to Y']:.1f} instead of "

@@ -79,8 +79,8 @@ def left_over() -> list[Path]:
 
 def test_what_lacks_is_planned_after_what_it_starts_from():
     names = [run.name for run in plan(["robust", "bicubic", "sofvsr_tad"], [], "smoke")]
-    assert names == ["tool_x4_short", "tool_x4_middle", "tool_x4_24k", "robust_10k", "robust", "bicubic", "aetad",
-                     "aetad_video", "sofvsr_tad"]
+    assert names == ["tool_x4_short", "tool_x4_middle", "tool_x4_24k", "robust_10k", "robust_20k", "robust", "bicubic",
+                     "aetad", "aetad_video", "sofvsr_tad"]
     assert {run.name for run in plan([], [], "smoke")} == set(studies.ALL)
     assert {run.name for run in plan([], ["05"], "smoke")} >= {"aetad_video", "sofvsr", *studies.AIMS}
 
@@ -156,7 +156,7 @@ def test_what_fails_takes_along_only_what_starts_from_it(monkeypatch, capsys):
     engine = Here()
     assert sweep(plan(["robust", "aetad_direct4"], [], "smoke"), engine, "smoke") == 3
     said = capsys.readouterr().out
-    assert said.splitlines()[-1].startswith("failed: tool_x4_middle, tool_x4_24k, robust_10k, robust;")
+    assert said.splitlines()[-1].startswith("failed: tool_x4_middle, tool_x4_24k, robust_10k, robust_20k, robust;")
     assert "training broke down" in said and "what it starts from failed" in said
     assert is_trained(*runs("aetad_direct4")) and not is_trained(*runs("robust")) and engine.closed == []
 
