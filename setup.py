@@ -34,7 +34,7 @@ class WithModels(build_py):
 
     def before(self, folder: Path) -> list[Path]:
         """The records of the runs from which a run goes on, back to the first: they say how long it was trained."""
-        earlier = [folder.with_name(name) for name in json.loads((folder / RECORD).read_text())["start"]]
+        earlier = [folder.with_name(name) for name in json.loads((folder / RECORD).read_text()).get("start", [])]
         return [path for start in earlier for path in (start / RECORD, *self.before(start))]
 
     def write_graphs(self, folder: Path) -> None:

@@ -248,9 +248,7 @@ def quantize(x: Tensor) -> Tensor:
 
 
 def _halved_chroma(x: Tensor) -> Tensor:
-    """RGB (B, 3, h, w) with the luma of each pixel and the chroma of 2x2 of them, as 4:2:0 keeps it and as its readers
-    enlarge it: linearly. Not rounded.
-    """
+    """RGB (B, 3, h, w), luma of each pixel, chroma of 2x2 of them enlarged linearly, as 4:2:0 is read. Not rounded."""
     luma = (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     chroma = F.avg_pool2d(x - luma, 2, ceil_mode=True)  # (B, 3, ceil(h / 2), ceil(w / 2))
     return luma + F.interpolate(chroma, scale_factor=2.0, mode="bilinear")[..., : x.shape[-2], : x.shape[-1]]

@@ -85,8 +85,11 @@ Image.fromarray(large[0, : photo.shape[1], : photo.shape[2]]).save("large.png")
 
 
 def _after(run: Run) -> str:
-    """What a training goes on from, back to the first."""
-    return "".join(f", on from the {earlier.steps:,} of `{earlier.name}`{_after(earlier)}" for earlier in run.start)
+    """What a training goes on from, back to the first; of several each with its own in brackets."""
+    starts = [(f"the {earlier.steps:,} of `{earlier.name}`", _after(earlier)) for earlier in run.start]
+    if len(starts) > 1:
+        starts = [(start, before and f" ({before.removeprefix(', ')})") for start, before in starts]
+    return ", on from " + " and ".join(start + before for start, before in starts) if starts else ""
 
 
 def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
@@ -119,7 +122,7 @@ def card(name: str, trained: Trained, form: str, files: list[str]) -> str:
         name=name, what=what, params=f"{record['params']:,}", down=f"{counts[0]:,.0f}", up=f"{counts[1]:,.0f}",
         steps=f"{run.steps:,}",
         train=", ".join(train) or "nothing",
-        after=_after(run),
+        after=_after(run) if len(run.start) == len(record.get("start", [])) else ", on from what is not told here",
         purpose=purpose, way="there and back in colour" if task is COLOUR else f"x{run.scale} down and up",
         table="\n".join(f"| {' | '.join(row)} |" for row in table) if sets else "It was not scored.",
         use=(use + (RUNTIME.substitute(name=name, clip=clip) if onnx else "")).rstrip(),

@@ -48,12 +48,11 @@ def export(name: str, folder: Path, form: str = "onnx") -> list[Path]:
     if (trained.folder / "scores.csv").exists():
         parts["scores.csv"] = (trained.folder / "scores.csv").read_bytes()
     parts["README.md"] = card(name, trained, form, files).encode()
-    stale = _stale(folder, name, record) - parts.keys()
+    for part in _stale(folder, name, record) - parts.keys():
+        (folder / part).unlink(missing_ok=True)
     for part, data in parts.items():
         with replacing(folder / part) as temporary:
             temporary.write_bytes(data)
-    for part in stale:
-        (folder / part).unlink(missing_ok=True)
     return [folder / part for part in parts]
 
 
@@ -103,8 +102,9 @@ def weights(trained: Trained) -> bytes:
 
 def _stale(folder: Path, name: str, record: dict) -> set[str]:
     """What an earlier export of this model may have left in the folder, where it was of other weights."""
-    if not (folder / RECORD).exists() or read_record(folder).get("weights") == record.get("weights"):
-        return set()
+    with suppress(BadInput):  # a damaged record says nothing of what lies beside it
+        if not (folder / RECORD).exists() or read_record(folder).get("weights") == record.get("weights"):
+            return set()
     return {WEIGHTS, "scores.csv", *(name + ending for ending in (models.DOWN, models.UP, models.REFINE))}
 
 

@@ -113,20 +113,26 @@ def facts(name: str) -> dict[str, Any]:
         scale = int(record["scale"])
         said = {"model": name, "for": purpose(record), "network": str(record["model"]), "scale": scale,
                 "params": int(record["params"])}
-        if steps := _steps(folder, record):
-            said["steps"] = steps
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        steps = _steps(folder, record)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise BadInput(f"{folder / RECORD}: not the record of a run") from None
+    said |= {} if steps is None else {"steps": steps}
     return said | _cost(here, record) | {"psnr_rgb": mean_scores(folder, scale)}
 
 
-def _steps(folder: Path, record: dict[str, Any]) -> int:
-    """Of a training and all those that it goes on from; 0 where one of them is not here."""
-    steps = [int(record["steps"])]
+def _steps(folder: Path, record: dict[str, Any]) -> int | None:
+    """Of a training and all that it goes on from; None where a record of those is not here, or is none."""
+    steps = int(record["steps"])
     for start in record.get("start", []):
-        earlier = folder.with_name(str(start))
-        steps.append(_steps(earlier, read_record(earlier)) if (earlier / RECORD).exists() else 0)
-    return sum(steps) if all(steps) else 0
+        try:
+            earlier = folder.with_name(str(start))
+            before = _steps(earlier, read_record(earlier))
+        except (BadInput, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+            return None
+        if before is None:
+            return None
+        steps += before
+    return steps
 
 
 def weights(record: dict[str, Any]) -> str | None:

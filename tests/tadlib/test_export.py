@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -237,6 +238,41 @@ def test_weights_are_exported_with_all_that_is_needed_to_open_them(tmp_path, pho
     assert {path.name for path in written} == {"weights.safetensors", "record.json", "scores.csv", "README.md"}
     assert apart(Codec.open(tmp_path / "out").downscale(image), Codec.find("tool_x2").downscale(image)) == 0
     assert "safetensors" in head_of((tmp_path / "out" / "README.md").read_text())["tags"]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_nothing_of_an_export_of_other_weights_is_left(tmp_path, damaged):
+    out = tmp_path / "out"
+    export("tool_x2", out)
+    before = {path.name for path in out.iterdir()}
+    export("tool_x2", out, "safetensors")
+    assert {path.name for path in out.iterdir()} == before | {"weights.safetensors"}  # of the same weights both stay
+    record = read_record(out)
+    record["weights"]["sha256"] = "0" * 64
+    (out / "record.json").write_text("{" if damaged else json.dumps(record))
+    export("tool_x2", out)
+    assert {path.name for path in out.iterdir()} == before
+
+
+def test_of_a_training_whose_start_is_not_here_the_card_says_so(tmp_path, monkeypatch):
+    export("tool_x4", tmp_path / "models" / "tool_x4", "safetensors")
+    monkeypatch.setenv("TAD_MODELS", str(tmp_path / "models"))
+    export("tool_x4", tmp_path / "again", "safetensors")
+    assert "DIV2K_crops, BSDS_train, on from what is not told here." in (tmp_path / "again" / "README.md").read_text()
+
+
+def test_the_steps_of_all_trainings_are_told_where_all_are_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAD_MODELS", str(tmp_path))
+    runs = {name: next((settings.results("cpu") / "runs").glob(f"{name}-*")) for name in ("tool_x2", "tool_x2_short")}
+    for folder in runs.values():
+        shutil.copytree(folder, tmp_path / folder.name)
+    assert models.facts("tool_x2")["steps"] == 8000
+    earlier = tmp_path / runs["tool_x2_short"].name / "record.json"
+    for spoiled in ("{", earlier.read_text().replace('"steps": 2000', '"steps": 1e999')):
+        earlier.write_text(spoiled)
+        assert "steps" not in models.facts("tool_x2")
+    earlier.unlink()
+    assert "steps" not in models.facts("tool_x2") and models.facts("bicubic")["steps"] == 0
 
 
 def test_what_is_there_already_is_not_overwritten_unless_it_is_the_same(tmp_path, capsys):

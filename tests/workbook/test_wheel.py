@@ -92,7 +92,7 @@ def test_the_wheel_is_small_and_holds_the_library_and_its_models_and_nothing_els
 
 def led_to(folder: Path) -> set[str]:
     """The folders of the runs that it goes on from, back to the first."""
-    earlier = json.loads((folder / "record.json").read_text())["start"]
+    earlier = json.loads((folder / "record.json").read_text()).get("start", [])
     return {*earlier, *(one for start in earlier for one in led_to(folder.with_name(start)))}
 
 
