@@ -111,7 +111,7 @@ _HARD_SECOND = (*["8bit"] * 4, *["jpeg:85..95"] * 3, "noise:0..0.1", "jpeg:60..9
 HARD = ("8bit", "jpeg:85..95", *_HARD_SECOND)
 _ROBUST_10K = replace(_TOOL_X4_24K, name="robust_10k", seed=1, steps=10000, rate=0.75, channels=_HARD_SECOND,
                       start=(_TOOL_X4_24K,))
-# All before `robust` was trained when the gradient through halved chroma passed by blocks and not linearly (channel.py).
+# All before `robust` was trained when the gradient through halved chroma passed by blocks (now linearly: channel.py).
 # Trained again these give other nets of the same names: another RECIPE_VERSION would rename every run
 _ROBUST_20K = replace(_ROBUST_10K, name="robust_20k", seed=4, rate=0.5, start=(_ROBUST_10K,))
 _TOOLS = [
