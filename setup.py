@@ -3,7 +3,6 @@
 Each model is there as weights, for torch, and as the ONNX files that are made of them here: to build the wheel takes
 torch and onnx, to use it does not.
 """
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -26,28 +25,32 @@ class WithModels(build_py):
         super().run()
         if not self.editable_mode:
             for folder in map(self.stored, MODELS):
-                for path in (*(folder / part for part in PARTS), *self.before(folder)):
-                    place = Path(self.build_lib, "tadlib", "models", path.parent.name, path.name)
-                    self.mkpath(str(place.parent))
-                    self.copy_file(str(path), str(place))
-                self.write_graphs(folder)
+                for part in PARTS:
+                    self.carry(folder / part)
+                self.derive(folder)
 
-    def before(self, folder: Path) -> list[Path]:
-        """The records of the runs from which a run goes on, back to the first: they say how long it was trained."""
-        earlier = [folder.with_name(name) for name in json.loads((folder / RECORD).read_text()).get("start", [])]
-        return [path for start in earlier for path in (start / RECORD, *self.before(start))]
+    def carry(self, path: Path) -> None:
+        """A file of a stored run."""
+        place = Path(self.build_lib, "tadlib", "models", path.parent.name, path.name)
+        self.mkpath(str(place.parent))
+        self.copy_file(str(path), str(place))
 
-    def write_graphs(self, folder: Path) -> None:
-        """The stored run's ONNX files beside its weights."""
+    def derive(self, folder: Path) -> None:
+        """The stored run's ONNX files beside its weights, and the records of those that it goes on from: they say how
+        long it was trained.
+        """
         sys.path.insert(0, str(Path(__file__).resolve().parent))  # this tree's tadlib, whichever is installed
         try:
             from tadlib.stored import Trained
             from tadlib.tool.export import graphs
+            from tadlib.tool.models import before
         except ModuleNotFoundError as error:
             raise SetupError(f"the wheel's ONNX files are made with {error.name}: pip install -e '.[workbook,dev]', "
                              "then ./run_all.sh --wheel") from None
         for name, data in graphs(Trained.open(folder), folder.name.rpartition("-")[0]).items():
             Path(self.build_lib, "tadlib", "models", folder.name, name).write_bytes(data)
+        for earlier in before(folder):
+            self.carry(earlier / RECORD)
 
     @staticmethod
     def stored(name: str) -> Path:

@@ -111,28 +111,21 @@ def facts(name: str) -> dict[str, Any]:
     record = read_record(folder)
     try:
         scale = int(record["scale"])
-        said = {"model": name, "for": purpose(record), "network": str(record["model"]), "scale": scale,
-                "params": int(record["params"])}
-        steps = _steps(folder, record)
+        said: dict[str, Any] = {"model": name, "for": purpose(record), "network": str(record["model"]), "scale": scale,
+                "params": int(record["params"]), "steps": int(record["steps"])}
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise BadInput(f"{folder / RECORD}: not the record of a run") from None
-    said |= {} if steps is None else {"steps": steps}
+    try:
+        said["steps"] += sum(int(read_record(earlier)["steps"]) for earlier in before(folder))
+    except (BadInput, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        del said["steps"]  # how many there were before is not known
     return said | _cost(here, record) | {"psnr_rgb": mean_scores(folder, scale)}
 
 
-def _steps(folder: Path, record: dict[str, Any]) -> int | None:
-    """Of a training and all that it goes on from; None where a record of those is not here, or is none."""
-    steps = int(record["steps"])
-    for start in record.get("start", []):
-        try:
-            earlier = folder.with_name(str(start))
-            before = _steps(earlier, read_record(earlier))
-        except (BadInput, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-            return None
-        if before is None:
-            return None
-        steps += before
-    return steps
+def before(folder: Path) -> list[Path]:
+    """The folders of the trainings that one goes on from, back to the first. Raises BadInput if a record is none."""
+    earlier = [folder.with_name(str(start)) for start in read_record(folder).get("start", [])]
+    return [found for start in earlier for found in (start, *before(start))]
 
 
 def weights(record: dict[str, Any]) -> str | None:
